@@ -1,0 +1,51 @@
+# Every target builds .venv from constraints.txt when it is missing. PYTHON: the interpreter to build it with.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: demo test bench lint sweep samples clean
+
+$(READY): pyproject.toml constraints.txt
+	@echo "== building .venv (PyTorch, TensorFlow and Keras: some gigabytes, a few minutes the first time)"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev]'
+	@touch $(READY)
+
+demo: $(READY)
+	@echo "== Keras trains a small CNN on the digits of scikit-learn"
+	@rm -rf build/demo && mkdir -p build/demo
+	$(BIN)/python samples/make_digits_cnn.py build/demo
+	@echo "== tf2torch converts it"
+	$(BIN)/tf2torch convert build/demo/digits_cnn.keras -o build/demo/digits_cnn
+	@echo "== both predict the whole test set"
+	$(BIN)/python samples/compare_digits.py build/demo/digits_cnn build/demo/digits_cnn.npz
+	@echo "== the PyTorch source: build/demo/digits_cnn/model.py"
+	@cat build/demo/digits_cnn/model.py
+	@echo "== the project lies in build/demo/digits_cnn; its README.md says how to use it"
+
+test: $(READY)
+	@echo "== all tests; the slow sweeps are in 'make sweep'"
+	$(BIN)/python -m pytest -q
+
+sweep: $(READY)
+	@echo "== the slow sweeps: all 40 architectures of keras.applications"
+	$(BIN)/python -m pytest -q -m sweep
+
+lint: $(READY)
+	@echo "== ruff and mypy"
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	@echo "== speed and memory, as ratios measured in one run; results in parity_tests/speed/results"
+	$(BIN)/python -m parity_tests.speed
+
+samples: $(READY)
+	@echo "== the sample project that is kept under version control"
+	@mkdir -p build/samples
+	$(BIN)/python samples/make_digits_cnn.py build/samples
+	$(BIN)/tf2torch convert build/samples/digits_cnn.keras -o samples/digits_cnn --overwrite
+
+clean:
+	rm -rf .venv build dist *.egg-info

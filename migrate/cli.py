@@ -1,0 +1,143 @@
+"""The command line: arguments and exit codes, nothing else.
+
+0 done · 1 parity does not hold · 2 cannot be done: the message on stderr says what was expected, found, what to do.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+import migrate
+from converters.errors import Gaps, UserError
+
+MODEL = click.argument("model", type=click.Path(path_type=Path))
+READING = (
+    click.option("--weights", type=click.Path(path_type=Path), help="The weights (.h5) of an architecture (.json)."),
+    click.option("--input-shape", help="Of one sample, such as 28,28,1, where the file does not state it."),
+)
+TALKING = (
+    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+    click.option("--quiet", is_flag=True, help="Print errors only."),
+    click.option("--verbose", is_flag=True, help="Print every step."),
+    click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+)
+
+
+def versions() -> str:
+    """The toolkit, and what it works with, without importing any of it."""
+    found = [f"tf2torch {migrate.__version__}"]
+    for name in ("torch", "tensorflow", "keras"):
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            found.append(f"{name} not installed")
+    return ", ".join(found)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(migrate.__version__, message=versions())
+def main() -> None:
+    """Saved Keras models -> PyTorch projects that stand alone."""
+
+
+def command(*options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command whose errors become a message and exit code 2."""
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        @wraps(function)
+        def run(*, debug: bool, **arguments: Any) -> None:
+            try:
+                function(**arguments)
+            except UserError as error:
+                if debug:
+                    raise
+                if arguments.get("as_json") and isinstance(error, Gaps):
+                    click.echo(json.dumps({"ok": False, "gaps": [gap.to_json() for gap in error.gaps]}))
+                click.echo(f"tf2torch: {error}", err=True)
+                sys.exit(2)
+
+        for option in reversed((MODEL, *options, *TALKING)):
+            run = option(run)
+        return main.command(name=function.__name__.rstrip("_"), help=function.__doc__)(run)
+
+    return decorate
+
+
+@command(*READING)
+def inspect(
+    model: Path, weights: Path | None, input_shape: str | None, as_json: bool, quiet: bool, verbose: bool
+) -> None:
+    """What is in MODEL and what a conversion would do with it."""
+    from migrate.show import show_inspection
+
+    found = migrate.inspect(model, weights=weights, input_shape=parsed_shape(input_shape))
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=1))
+    elif not quiet:
+        show_inspection(found)
+
+
+@command(
+    click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The folder to write."),
+    *READING,
+    click.option("--route", type=click.Choice(["auto", "direct"]), default="auto", help="How layers are mapped."),
+    click.option("--exact", is_flag=True, help="Equal Keras in training too, by local classes where PyTorch differs."),
+    click.option("--name", default="", help="The name of the model's class."),
+    click.option("--overwrite", is_flag=True, help="Replace a project that was converted before."),
+)
+def convert(
+    model: Path, output: Path, weights: Path | None, input_shape: str | None, route: str, exact: bool, name: str,
+    overwrite: bool, as_json: bool, quiet: bool, verbose: bool,
+) -> None:  # fmt: skip
+    """Writes the PyTorch project of MODEL."""
+    from migrate.pipeline import convert_file
+    from migrate.show import show_conversion
+
+    migrate.keep_apart()
+    with progress_bar(hidden=quiet or as_json, verbose=verbose) as progress:
+        done = convert_file(
+            model, output, name=name, exact=exact, overwrite=overwrite, weights=weights,
+            input_shape=parsed_shape(input_shape), progress=progress,
+        )  # fmt: skip
+    if as_json:
+        click.echo(json.dumps(done.to_json(), indent=1))
+    elif not quiet:
+        show_conversion(done)
+
+
+def parsed_shape(text: str | None) -> tuple[int | None, ...] | None:
+    """`28,28,1` or `?,64`: sizes of one sample, ? for a dynamic one."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or any(part != "?" and not (part.isdigit() and int(part)) for part in parts):
+        raise UserError(
+            f"--input-shape {text!r} cannot be read",
+            expected="sizes of one sample, such as 28,28,1, with ? for a dynamic one",
+            found=text,
+            remedy="leave the batch out",
+        )
+    return tuple(None if part == "?" else int(part) for part in parts)
+
+
+@contextmanager
+def progress_bar(*, hidden: bool, verbose: bool) -> Iterator[Callable[[str], None]]:
+    """A line that shows the step, on a terminal; nothing when piped. With --verbose, a line a step on stderr."""
+    if verbose:
+        yield lambda step: click.echo(step, err=True)
+    elif hidden or not sys.stderr.isatty():
+        yield lambda step: None
+    else:
+        from rich.console import Console
+
+        with Console(stderr=True).status("start") as status:
+            yield lambda step: status.update(step)

@@ -1,0 +1,307 @@
+"""Calls -> the statements of `forward`. The one emitter of statements, for models and blocks alike.
+
+A value that is used once is written into the expression that uses it, as far as a line reads well: one
+layer with weights a line, what follows it around it. A name is reused as soon as its value is dead.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
+
+from converters.graph import Call, Graph, Module, Tree, Value, leaves, map_tree, values
+from migrate.emit.literals import literal
+from migrate.emit.names import identifier
+
+# What people call the outputs of modules that have several; the first is named as any other value.
+OUTPUTS = {
+    "LSTM": ("", "h", "c"), "GRU": ("", "h"), "RNN": ("", "h"),
+    "StepwiseLSTM": ("", "h", "c"), "StepwiseGRU": ("", "h"), "StepwiseRNN": ("", "h"),
+    "DropoutLSTM": ("", "h", "c"), "DropoutGRU": ("", "h"), "DropoutRNN": ("", "h"),
+    "ConvLSTM": ("", "h", "c"), "DropoutConvLSTM": ("", "h", "c"),
+}  # fmt: skip
+EXPRESSION_AT_MOST = 96  # columns of an expression before it is broken up
+NESTING_AT_MOST = 5
+# Python's precedence, loosest first.
+PRECEDENCE = {
+    "|": 2, "^": 3, "&": 4, "==": 1, "!=": 1, "<": 1, "<=": 1, ">": 1, ">=": 1,
+    "+": 6, "-": 6, "*": 7, "/": 7, "//": 7, "%": 7, "@": 7, "neg": 8, "~": 8, "**": 9,
+}  # fmt: skip
+ATOM = 10
+
+
+@dataclass(frozen=True)
+class Expression:
+    """Source text, how tightly it binds, and the variables that it reads (once for each time)."""
+
+    text: str
+    precedence: int = ATOM
+    reads: tuple[Value, ...] = ()
+    depth: int = 0
+    heavy: bool = False
+    calls: tuple[Call, ...] = ()
+
+    def within(self, precedence: int) -> str:
+        return self.text if self.precedence >= precedence else f"({self.text})"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One line of `forward` before formatting, and the calls that it makes."""
+
+    text: str
+    calls: tuple[Call, ...]
+
+
+@dataclass
+class Body:
+    """The statements of one `forward`, being written."""
+
+    graph: Graph
+    attributes: Mapping[str, str]
+    arguments: list[str]
+    comment: Callable[[Value], str]
+    statements: list[Statement] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.modules: dict[str, Module] = {module.key: module for module in self.graph.modules}
+        self.calls, self.outputs = _one_use_each(self.graph)
+        self.uses = Counter(v for call in self.calls for v in call.operands) + Counter(values(self.outputs))
+        self.functions = {call.target.removeprefix("local.") for call in self.calls if call.kind == "function"}
+        self.pending: dict[Value, Expression] = {}
+        self.names: dict[Value, str] = dict(zip(values(self.graph.inputs), self.arguments, strict=True))
+        self.shown = {self.comment(v) for v in values(self.graph.inputs)}
+
+    def write(self) -> list[Statement]:
+        for call in self.calls:
+            self._call(call)
+        self._return()
+        return self.statements
+
+    # -- statements --------------------------------------------------------------------------------------
+
+    def _call(self, call: Call) -> None:
+        expression = self._expression(call)
+        used = [value for value in values(call.outputs) if self.uses[value]]
+        if len(used) == 1 and self.uses[used[0]] == 1:
+            self.pending[used[0]] = self._pick(call, used[0], expression)
+        elif len(used) == 1 and used[0] == next(iter(values(call.outputs)), None):
+            self._assign(used[0], self._pick(call, used[0], expression))
+        elif used:
+            self._unpack(call, used, expression)
+
+    def _pick(self, call: Call, value: Value, expression: Expression) -> Expression:
+        """The one output that matters of a call that has several."""
+        if isinstance(call.outputs, Value):
+            return expression
+        for path, leaf in _paths(call.outputs):
+            if leaf == value:
+                return replace(expression, text=expression.within(ATOM) + path, precedence=ATOM)
+        raise AssertionError("an output is not among a call's outputs")
+
+    def _assign(self, value: Value, expression: Expression) -> None:
+        self._release(expression)
+        name = self.names[value] = self._name(value, expression)
+        self._state(f"{name} = {expression.text}", expression, value)
+
+    def _unpack(self, call: Call, used: list[Value], expression: Expression) -> None:
+        self._release(expression)
+        module = self.modules.get(call.target) if call.kind == "module" else None
+        known = OUTPUTS.get(module.constructor.rpartition(".")[2], ()) if module is not None else ()
+        for value, wanted in zip_longest(values(call.outputs), known, fillvalue=""):
+            if value in used:
+                self.names[value] = self._name(value, expression, wanted)
+        targets = map_tree(lambda leaf: self.names.get(leaf, "_"), call.outputs)
+        first = None if known and used[0] != call.outputs[0] else used[0]  # states have no batch in front
+        self._state(f"{_targets(targets)} = {expression.text}", expression, first)
+
+    def _state(self, text: str, expression: Expression, value: Value | None) -> None:
+        note = self.comment(value) if value is not None else ""
+        if note and note not in self.shown:
+            text += f"  # {note}"
+        self.shown = {note}
+        self.statements.append(Statement(text, expression.calls))
+
+    def _return(self) -> None:
+        read = values(self.outputs)
+        calls = tuple(call for value in read for call in self._operand(value).calls)
+        text = self._tree(self.outputs, top=True)
+        self.statements.append(Statement(f"return {text}", calls))
+
+    # -- names -------------------------------------------------------------------------------------------
+
+    def _release(self, expression: Expression) -> None:
+        """Variables that were read for the last time free their names."""
+        for value in expression.reads:
+            self.uses[value] -= 1
+            if not self.uses[value]:
+                self.names.pop(value, None)
+
+    def _name(self, value: Value, expression: Expression, wanted: str = "") -> str:
+        taken = set(self.names.values()) | self.functions
+        kept = {name for name in self.arguments if len(self.arguments) > 1 and name != "x"}
+        freed = [name for name in self.arguments if name not in taken and name not in kept]
+        named = identifier(_maker(expression))
+        role = "mask" if value.dtype == "bool" else wanted
+        for candidate in (role,) if role else filter(None, (*freed, "x", "y", named)):
+            if candidate not in taken and candidate not in kept:
+                return candidate
+        number = 2
+        while f"{role or named or 'x'}_{number}" in taken:
+            number += 1
+        return f"{role or named or 'x'}_{number}"
+
+    # -- expressions -------------------------------------------------------------------------------------
+
+    def _operand(self, value: Value) -> Expression:
+        if value in self.pending:
+            return self.pending[value]
+        return Expression(self.names[value], reads=(value,))
+
+    def _expression(self, call: Call) -> Expression:
+        """The expression of a call; operands that would make it hard to read become variables first."""
+        heavy = self._is_heavy(call)
+        for operand in call.operands:
+            if operand in self.pending and heavy and self.pending[operand].heavy:
+                self._assign(operand, self.pending.pop(operand))
+        expression = self._render(call, heavy)
+        while len(expression.text) > EXPRESSION_AT_MOST or expression.depth > NESTING_AT_MOST:
+            waiting = [v for v in call.operands if v in self.pending and self.pending[v].calls]
+            if not waiting:
+                break
+            longest = max(waiting, key=lambda v: len(self.pending[v].text))
+            if len(self.pending[longest].text) < 12 and expression.depth <= NESTING_AT_MOST:
+                break
+            self._assign(longest, self.pending.pop(longest))
+            expression = self._render(call, heavy)
+        for operand in call.operands:
+            self.pending.pop(operand, None)
+        return expression
+
+    def _is_heavy(self, call: Call) -> bool:
+        """Whether a call deserves a line of its own: a nested model, or a layer with a matrix of weights."""
+        if call.kind != "module":
+            return False
+        module = self.modules[call.target]
+        return module.graph is not None or any(weight.rank > 1 for weight in module.state.values())
+
+    def _render(self, call: Call, heavy: bool) -> Expression:
+        operands = [self._operand(v) for v in call.operands]
+        text, precedence = self._text(call)
+        return Expression(
+            text,
+            precedence,
+            tuple(read for operand in operands for read in operand.reads),
+            1 + max((operand.depth for operand in operands), default=0),
+            heavy or any(operand.heavy for operand in operands),
+            (*(c for operand in operands for c in operand.calls), call),
+        )
+
+    def _text(self, call: Call) -> tuple[str, int]:
+        arguments = [*map(self._tree, call.args), *(f"{k}={self._keyword(k, v)}" for k, v in call.kwargs.items())]
+        match call.kind:
+            case "module":
+                return f"self.{self.attributes[call.target]}({', '.join(arguments)})", ATOM
+            case "attribute":
+                return f"self.{self.attributes[call.target]}", ATOM
+            case "function":
+                return f"{call.target.removeprefix('local.')}({', '.join(arguments)})", ATOM
+            case "method":
+                return f"{self._tight(call.args[0])}.{call.target}({', '.join(arguments[1:])})", ATOM
+            case "size":
+                return f"{self._tight(call.args[0])}.shape[{call.target}]", ATOM
+        return self._operator(call)
+
+    def _operator(self, call: Call) -> tuple[str, int]:
+        if call.target == "[]":
+            key = call.args[1]
+            inner = ", ".join(map(self._tree, key)) if isinstance(key, tuple) else self._tree(key)
+            return f"{self._tight(call.args[0])}[{inner}]", ATOM
+        precedence = PRECEDENCE[call.target]
+        if len(call.args) == 1:
+            sign = "-" if call.target == "neg" else call.target
+            return f"{sign}{self._bound(call.args[0], precedence)}", precedence
+        left, right = call.args
+        # Comparisons chain and powers group to the right: both get parentheses on the left.
+        loose = precedence + (call.target == "**" or precedence == 1)
+        return f"{self._bound(left, loose)} {call.target} {self._bound(right, precedence + 1)}", precedence
+
+    def _keyword(self, key: str, value: Tree) -> str:
+        return f"torch.{identifier(value)}" if key == "dtype" and isinstance(value, str) else self._tree(value)
+
+    def _tight(self, tree: Tree) -> str:
+        return self._bound(tree, ATOM)
+
+    def _bound(self, tree: Tree, precedence: int) -> str:
+        if isinstance(tree, Value):
+            return self._operand(tree).within(precedence)
+        text = literal(tree)
+        if not isinstance(tree, (int, float)):
+            return text
+        return f"({text})" if "/" in text or (tree < 0 and precedence > PRECEDENCE["neg"]) else text
+
+    def _tree(self, tree: Tree, top: bool = False) -> str:
+        if isinstance(tree, Value):
+            return self._operand(tree).text
+        if isinstance(tree, slice):
+            parts = ["" if p is None else self._tree(p) for p in (tree.start, tree.stop, tree.step)]
+            return ":".join(parts if parts[2] else parts[:2])
+        if isinstance(tree, dict):
+            return "{" + ", ".join(f"{literal(k)}: {self._tree(v)}" for k, v in tree.items()) + "}"
+        if isinstance(tree, list):
+            return f"[{', '.join(map(self._tree, tree))}]"
+        if isinstance(tree, tuple):
+            inner = ", ".join(map(self._tree, tree)) + ("," if len(tree) == 1 else "")
+            return inner if top else f"({inner})"
+        return literal(tree)
+
+
+def _maker(expression: Expression) -> str:
+    """What made a value: the one part of a layer that it comes from (`gate`), else the last layer."""
+    parts = [
+        call.target.rpartition(":")[2] for call in expression.calls if call.kind == "module" and ":" in call.target
+    ]
+    last = expression.calls[-1].origin.rpartition("/")[2] if expression.calls else ""
+    return parts[0] if len(parts) == 1 else last
+
+
+def _one_use_each(graph: Graph) -> tuple[list[Call], Tree]:
+    """Sizes and parameters are written where they are used, each time: one call for every use."""
+    cheap: dict[Value, Call] = {}
+    calls: list[Call] = []
+    for call in graph.nodes:
+        assert isinstance(call, Call)
+        if call.kind in ("size", "attribute"):
+            cheap[call.outputs] = call
+            continue
+
+        def inlined(leaf: object) -> object:
+            if not isinstance(leaf, Value) or leaf not in cheap:
+                return leaf
+            made = replace(leaf, name=f"{leaf.name}@{len(calls)}")
+            calls.append(replace(cheap[leaf], outputs=made))
+            return made
+
+        args, kwargs = map_tree(inlined, call.args), map_tree(inlined, call.kwargs)
+        calls.append(replace(call, args=args, kwargs=kwargs))
+    return calls, graph.outputs
+
+
+def _paths(tree: Tree, path: str = "") -> Iterable[tuple[str, Tree]]:
+    """(index expression, leaf) of a nested tuple."""
+    if isinstance(tree, (list, tuple)):
+        for number, item in enumerate(tree):
+            yield from _paths(item, f"{path}[{number}]")
+    else:
+        yield path, tree
+
+
+def _targets(tree: Tree) -> str:
+    if isinstance(tree, str):
+        return tree
+    if all(leaf == "_" for leaf in leaves(tree)):
+        return "_"
+    parts = [f"({_targets(t)})" if isinstance(t, (list, tuple)) and _targets(t) != "_" else _targets(t) for t in tree]
+    return ", ".join(parts) + ("," if len(parts) == 1 else "")

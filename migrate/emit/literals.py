@@ -1,0 +1,73 @@
+"""Values and words of a model file as Python source. The only door through which a string becomes code."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from converters.errors import UserError
+from converters.graph import Function
+
+
+def literal(value: Any) -> str:
+    """A number, string, None, bool, Ellipsis, slice, function, or a tuple, list or dict of such, as an expression."""
+    if isinstance(value, float):
+        return _float(value)
+    if value is None or isinstance(value, (bool, int)):
+        return repr(value)
+    if isinstance(value, str):
+        return _string(value)
+    if value is Ellipsis:
+        return "..."
+    if isinstance(value, slice):
+        return _slice(value)
+    if isinstance(value, Function):
+        name = value.target.removeprefix("local.")
+        options = "".join(f", {key}={literal(option)}" for key, option in value.options)
+        return f"partial({name}{options})" if options else name
+    if isinstance(value, tuple):
+        return f"({', '.join(map(literal, value))}{',' if len(value) == 1 else ''})"
+    if isinstance(value, list):
+        return f"[{', '.join(map(literal, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{literal(k)}: {literal(v)}" for k, v in value.items()) + "}"
+    raise UserError(f"a {type(value).__name__} cannot be written as source: {value!r:.80}")
+
+
+def _float(value: float) -> str:
+    """As a person writes it: 1e-3, not 0.001; 0.99, not 9.9e-1."""
+    if math.isnan(value) or math.isinf(value):
+        return f'float("{value}")'
+    plain = repr(value)
+    if len(plain) > 12 and (whole := round(1 / value)) and 1 / whole == value:
+        return f"1 / {whole}"  # 1 / 255 rather than 0.00392156862745098
+    mantissa, _, exponent = plain.partition("e")
+    if not exponent:
+        digits, _, power = f"{value:.17e}".partition("e")
+        for precision in range(17):
+            digits = f"{value:.{precision}e}".partition("e")[0]
+            if float(f"{digits}e{power}") == value:
+                break
+        mantissa, exponent = digits, power
+    scientific = f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+    return scientific if len(scientific) < len(plain) else plain
+
+
+def _string(value: str) -> str:
+    """ASCII, in double quotes, as ruff formats it."""
+    quoted = ascii(value)
+    if quoted.startswith("'") and '"' not in value:
+        return '"' + quoted[1:-1].replace("\\'", "'") + '"'
+    return quoted
+
+
+def _slice(value: slice) -> str:
+    start, stop, step = ("" if part is None else literal(part) for part in (value.start, value.stop, value.step))
+    return f"{start}:{stop}:{step}" if step else f"{start}:{stop}"
+
+
+def prose(text: str, limit: int = 60) -> str:
+    """A name from a file, for a comment or docstring: printable ASCII on one line, no quote or backslash."""
+    clean = re.sub(r"[^ -~]|[\"\\`]", "?", text)
+    return clean if len(clean) <= limit else clean[: limit - 3] + "..."

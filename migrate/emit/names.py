@@ -1,0 +1,191 @@
+"""Names from a model file -> Python names that an engineer would choose, the same in every run."""
+
+from __future__ import annotations
+
+import keyword
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from converters.graph import Graph, Module, Value, values
+from migrate.readers.vocabulary import snake_case
+
+# Attributes of every nn.Module, which a layer's name must not hide. A test holds them against torch.
+MODULE_ATTRIBUTES = frozenset(
+    """T_destination add_module apply bfloat16 buffers call_super_init children compile cpu cuda
+    double dump_patches eval extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half ipu
+    load_state_dict modules mtia named_buffers named_children named_modules named_parameters parameters
+    register_backward_hook register_buffer register_forward_hook register_forward_pre_hook
+    register_full_backward_hook register_full_backward_pre_hook register_load_state_dict_post_hook
+    register_load_state_dict_pre_hook register_module register_parameter register_state_dict_post_hook
+    register_state_dict_pre_hook requires_grad_ set_extra_state set_submodule share_memory state_dict to to_empty
+    train training type xpu zero_grad""".split()
+)
+RESERVED = MODULE_ATTRIBUTES | {"logits", "self", "super", "torch", "nn", "F", "Tensor", "local", "math"}
+
+# What automatically named layers (`conv2d_17`) are called, in order of use.
+KINDS = {
+    "Dense": "fc", "EinsumDense": "projection", "BatchNormalization": "bn", "LayerNormalization": "ln",
+    "SeparableConv1D": "sepconv", "SeparableConv2D": "sepconv", "Bidirectional": "bi", "SimpleRNN": "rnn",
+    "MultiHeadAttention": "attention", "GroupQueryAttention": "attention",
+    "GroupedQueryAttention": "attention", "Functional": "model", "Sequential": "stack",
+}  # fmt: skip
+# How Keras named layers of classes that have other names today.
+OLD_NAMES = {
+    "atrousconvolution": "conv", "convolution": "conv", "separableconvolution": "separableconv",
+    "deconvolution2d": "conv2dtranspose", "timedistributeddense": "dense", "cu_dnn": "",
+}  # fmt: skip
+WRAPPERS = re.compile(r"(time_?distributed|bidirectional)(_\d+)?")
+# How well-known names are capitalized inside a class name.
+CAPITALS = {
+    word.lower(): word
+    for word in "ResNet MobileNet DenseNet EfficientNet ConvNeXt NASNet VGG LSTM GRU RNN CNN MLP UNet BERT GAN VAE "
+    "AutoEncoder BiLSTM MNIST CIFAR InceptionResNet LeNet AlexNet SqueezeNet GPT TCN ViT DNN".split()
+}
+AUTOMATIC_INPUT = re.compile(r"(input|input_layer|inputs|x)(_?\d+)?|.*_input(_\d+)?")
+GENERIC = {"model", "functional", "sequential", "my_model", "weights", "saved_model", "best_model", "checkpoint", "net"}
+
+
+@dataclass
+class Names:
+    """The Python names of one lowered model: of its classes, by graph, and of its attributes, by module."""
+
+    classes: dict[Graph, str] = field(default_factory=dict)
+    attributes: dict[Graph, dict[str, str]] = field(default_factory=dict)
+
+    def state(self, graph: Graph, prefix: str = "") -> Iterator[tuple[str, Module, str]]:
+        """(key in the state dict, module, key within the module) of everything that holds numbers, in order."""
+        for module in graph.modules:
+            attribute = f"{prefix}{self.attributes[graph][module.key]}"
+            if module.graph is not None:
+                yield from self.state(module.graph, f"{attribute}.")
+            for name in module.state:
+                yield (f"{attribute}.{name}" if name else attribute), module, name
+
+
+def assign_names(graph: Graph, class_name: str, locals_used: Iterable[str] = ()) -> Names:
+    """Names for a model and, below it, its nested models."""
+    names = Names()
+    _assign(graph, class_name, names, {*locals_used, "Tensor"})
+    return names
+
+
+def _assign(graph: Graph, wanted: str, names: Names, taken: set[str], prefix: str = "") -> None:
+    """`prefix`: the path of the model that this graph is, which says nothing about its own layers."""
+    if graph in names.classes:
+        return  # one nested model in two places
+    names.classes[graph] = _unique(wanted, taken, "N" if wanted[-1].isdigit() else "")
+    attributes = names.attributes[graph] = {}
+    used: set[str] = set()
+    counts: dict[str, int] = {}
+    for module in graph.modules:
+        attributes[module.key] = _unique(_attribute(module, counts, prefix), used)
+        if module.graph is not None:
+            wanted = class_name_of(module.origin.rpartition("/")[2], "Model")
+            _assign(module.graph, wanted, names, taken, f"{module.key}/")
+
+
+def _attribute(module: Module, counts: dict[str, int], prefix: str) -> str:
+    path, _, role = module.key.removeprefix(prefix).partition(":")
+    if not path:
+        return identifier(role)  # it belongs to no layer
+    own = next((part for part in reversed(path.split("/")[-2:]) if not is_automatic(part, module.class_name)), None)
+    if own is None or (module.graph is not None and is_automatic(path.rpartition("/")[2], module.class_name)):
+        kind = kind_of(module.class_name)
+        base = f"{kind}{_number(counts, kind, path)}"
+    else:
+        base = identifier(own) or kind_of(module.class_name)
+    return identifier(f"{base}_{role}") if role else base
+
+
+def _number(counts: dict[str, int], kind: str, path: str) -> int:
+    """One number for all modules of one layer."""
+    known = counts.get(f"{kind}:{path}")
+    if known is None:
+        counts[kind] = known = counts.get(kind, 0) + 1
+        counts[f"{kind}:{path}"] = known
+    return known
+
+
+def kind_of(class_name: str) -> str:
+    """`Conv2DTranspose` -> `conv_transpose`, `LSTM` -> `lstm`."""
+    class_name = class_name.rpartition(".")[2]
+    name = KINDS.get(class_name) or re.sub(r"_?\d+d(?=_|$)", "", snake_case(class_name))
+    return identifier(name) or "layer"
+
+
+def is_automatic(name: str, class_name: str) -> bool:
+    """Whether Keras made a layer's name up from its class."""
+    if WRAPPERS.fullmatch(name) or name.startswith("tf."):
+        return True
+    plain = re.sub(r"_\d+$", "", name)
+    plain = next((plain.replace(old, new, 1) for old, new in OLD_NAMES.items() if plain.startswith(old)), plain)
+    return plain in {snake_case(class_name), class_name.lower(), snake_case(class_name).replace("_", "")}
+
+
+def identifier(name: str) -> str:
+    """A lower-case ASCII identifier made of a name, never a keyword or an attribute of nn.Module; '' if nothing is left."""
+    name = re.sub(r"^tf\.(\w+\.)*(?=\w)", "", name)  # Keras 2 names calls of TensorFlow after the function
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", plain)
+    plain = re.sub(r"_+", "_", re.sub(r"\W+", "_", plain)).strip("_").lower()[:60].rstrip("_")
+    if plain[:1].isdigit():
+        plain = f"layer_{plain}"
+    if keyword.iskeyword(plain) or keyword.issoftkeyword(plain) or plain in RESERVED:
+        plain = f"{plain}_layer"
+    return plain
+
+
+def class_name_of(name: str, fallback: str) -> str:
+    """`mobilenetv2_1.00_224` -> `MobileNetV2`, `digits_cnn` -> `DigitsCNN`; the fallback for a name that says nothing."""
+    name = re.sub(r"(_\d+(\.\d+)?)+$", "", name)
+    if identifier(name) in GENERIC or re.fullmatch(r"(functional|model|sequential)(_\d+)?", identifier(name)):
+        return fallback
+    words = [
+        word
+        for word in re.split(r"[\W_]+", unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode())
+        if word
+    ]
+    joined = "".join(_capitalized(word) for word in words)[:60]
+    if not joined or keyword.iskeyword(joined):
+        return fallback
+    return joined if not joined[0].isdigit() else f"Model{joined}"
+
+
+def _capitalized(word: str) -> str:
+    """One word of a class name: known names as they are written, `v2` as a version."""
+    for known in sorted(CAPITALS, key=len, reverse=True):
+        if word.lower().startswith(known):
+            rest = word[len(known) :]
+            return CAPITALS[known] + (
+                re.sub(r"^v(?=\d)", "V", rest) if not rest[:1].isalpha() or rest[:1] in "vV" else _capitalized(rest)
+            )
+    if re.fullmatch(r"[vV]\d+\w*", word):
+        return word.upper()
+    return word[:1].upper() + word[1:]
+
+
+def argument_names(inputs: list[Value]) -> list[str]:
+    """The arguments of `forward`: the user's names for inputs, else `x`, or `x1`, `x2` for several."""
+    names: list[str] = []
+    taken: set[str] = set()
+    own_names = [identifier(value.name) for value in inputs]
+    automatic = [not name or bool(AUTOMATIC_INPUT.fullmatch(name)) for name in own_names]
+    for number, (own, unnamed) in enumerate(zip(own_names, automatic, strict=True), 1):
+        if unnamed:
+            own = "x" if sum(automatic) == 1 else f"x{number}"
+        names.append(_unique(own, taken))
+    return names
+
+
+def _unique(name: str, taken: set[str], joint: str = "_") -> str:
+    candidate, number = name, 2
+    while candidate in taken:
+        candidate, number = f"{name}{joint}{number}", number + 1
+    taken.add(candidate)
+    return candidate
+
+
+def inputs_of(graph: Graph) -> list[Value]:
+    return values(graph.inputs)

@@ -1,0 +1,135 @@
+"""The table of contents: read, lower, simplify, name, emit, check, write."""
+
+from __future__ import annotations
+
+import keyword
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from converters.errors import Gap, UserError
+from converters.graph import Graph, Node
+from migrate.emit.names import assign_names, class_name_of
+from migrate.emit.project import Origin, Project, migration_json
+from migrate.emit.readme import readme
+from migrate.emit.selfcheck import check
+from migrate.emit.source import locals_used, source_of
+from migrate.lower import lower
+from migrate.readers import Source, read
+from migrate.simplify import count_permutes, simplify
+from migrate.ties import with_ties
+from migrate.version import __version__
+from migrate.write import check_free, nbytes, new_folder, write_safetensors
+
+Progress = Callable[[str], None]
+RESERVED_CLASSES = {"Tensor", "nn", "F", "torch", "math", "Self"}
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a conversion did, as `convert --json` shows it."""
+
+    folder: Path
+    class_name: str
+    route: str
+    layers: int
+    parameters: dict[str, int]
+    permutes: int
+    seconds: float
+    files: list[str]
+    drift: Mapping[str, list[str]] = field(default_factory=dict)
+    gaps: list[Gap] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "ok": not self.gaps, "route": self.route, "layers": self.layers,
+            "gaps": [gap.to_json() for gap in self.gaps], "parameters": self.parameters, "permutes": self.permutes,
+            "seconds": round(self.seconds, 3), "files": self.files,
+        }  # fmt: skip
+
+
+def convert_file(
+    path: Path,
+    folder: Path,
+    *,
+    name: str = "",
+    exact: bool = False,
+    overwrite: bool = False,
+    weights: Path | None = None,
+    input_shape: tuple[int | None, ...] | None = None,
+    progress: Progress = lambda step: None,
+) -> Conversion:
+    """Model file -> folder of the emitted project. Raises UserError; nothing is written then."""
+    start = time.perf_counter()
+    check_name(name)
+    check_free(folder, overwrite=overwrite)
+    progress("read")
+    with read(path, weights=weights, input_shape=input_shape) as source:
+        progress("convert")
+        lowered = lower(source.graph, exact=exact)
+        graph = with_ties(simplify(lowered.graph), source.graph)
+        check_nothing_lost(source, graph)
+        progress("write source")
+        names = assign_names(graph, name or class_name_for(source), locals_used(graph))
+        text = source_of(
+            graph, names, f"Converted from the Keras model {source.graph.name!r} (Keras {source.keras_version})."
+        )
+        progress("check source")
+        check(text.text, graph, names)
+        progress("write weights")
+        origin = Origin(source.path.name, source.sha256(), source.format, source.keras_version)
+        project = Project(origin, __version__, source.graph, graph, names, text.places, lowered.drift)
+        expressions = project.weights()
+        with new_folder(folder, overwrite=overwrite, needed=sum(map(nbytes, expressions.values()))) as beside:
+            (beside / "model.py").write_text(text.text)
+            (beside / "migration.json").write_text(migration_json(project))
+            (beside / "README.md").write_text(readme(project))
+            write_safetensors(beside / "weights.safetensors", expressions, source.arrays.read)
+            files = sorted(file.name for file in beside.iterdir())
+    return Conversion(
+        folder, project.class_name, "direct", count_layers(source.graph), project.counts(), count_permutes(graph),
+        time.perf_counter() - start, files, lowered.drift,
+    )  # fmt: skip
+
+
+def check_name(name: str) -> None:
+    """A class name that the user asks for must be one."""
+    if name and (not name.isidentifier() or not name.isascii() or keyword.iskeyword(name) or name in RESERVED_CLASSES):
+        raise UserError(
+            f"{name!r} cannot be the name of a class",
+            expected="letters, digits and underscores, no keyword, no name that model.py imports",
+            found=repr(name),
+            remedy="choose another --name",
+        )
+
+
+def check_nothing_lost(source: Source, graph: Graph) -> None:
+    """Every array of the file has become part of the model. Raises UserError that names those that have not."""
+    left = sorted(set(source.weights) - used_arrays(graph))
+    if left:
+        raise UserError(
+            f"{len(left)} arrays of {source.path.name} belong to no layer of its architecture",
+            expected="every array of the file to be a weight of a layer",
+            found=", ".join(left[:5]) + (" ..." if len(left) > 5 else ""),
+            remedy="check that the weights belong to this architecture",
+        )
+
+
+def used_arrays(graph: Graph) -> set[str]:
+    """The paths of the arrays that a lowered model is made of."""
+    used = {leaf.key for module in graph.modules for weight in module.state.values() for leaf in weight.leaves()}
+    return used.union(*(used_arrays(module.graph) for module in graph.modules if module.graph is not None))
+
+
+def class_name_for(source: Source) -> str:
+    """From the model's own name, or that of its file where Keras made the name up."""
+    from_file = class_name_of(source.path.stem, "Model")
+    return class_name_of(source.graph.name, from_file)
+
+
+def count_layers(graph: Graph) -> int:
+    """The layers and ops of a model, those of nested models counted instead of the model."""
+    layers = {node.layer for node in graph.nodes if isinstance(node, Node)}
+    return sum(count_layers(layer.graph) if layer.graph is not None else 1 for layer in layers)

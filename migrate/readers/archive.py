@@ -1,0 +1,55 @@
+"""The `.keras` format: a zip of config.json, metadata.json and model.weights.h5. Nothing in it is run."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from migrate.readers.data import damaged, parse_object
+from migrate.readers.hdf5 import Arrays
+
+CONFIG_AT_MOST = 1 << 28  # bytes of config.json; the largest of keras.applications has less than a megabyte
+LOCAL_HEADER = struct.Struct("<26xHH")
+WEIGHTS = "model.weights.h5"
+
+
+def open_archive(path: Path) -> tuple[dict[str, Any], dict[str, Any], Arrays]:
+    """(config, metadata, arrays) of a `.keras` file. Raises UserError for anything that is not one."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            config = _json(archive, path, "config.json")
+            metadata = _json(archive, path, "metadata.json") if "metadata.json" in archive.namelist() else {}
+            if WEIGHTS not in archive.namelist():
+                raise damaged(path, f"a zip without {WEIGHTS}")
+            arrays = _arrays(archive, path)
+    except (zipfile.BadZipFile, struct.error, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+        raise damaged(path, f"a damaged zip ({error})") from error
+    return config, metadata, arrays
+
+
+def _json(archive: zipfile.ZipFile, path: Path, member: str) -> dict[str, Any]:
+    if member not in archive.namelist():
+        raise damaged(path, f"a zip without {member}")
+    if archive.getinfo(member).file_size > CONFIG_AT_MOST:
+        raise damaged(path, f"{member} of {archive.getinfo(member).file_size:,} bytes")
+    return parse_object(path, member, archive.read(member))
+
+
+def _arrays(archive: zipfile.ZipFile, path: Path) -> Arrays:
+    """The HDF5 member where it lies; a compressed one is unpacked into a temporary file first."""
+    info = archive.getinfo(WEIGHTS)
+    if info.compress_type != zipfile.ZIP_STORED:
+        unpacked = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115  # `Arrays` closes it
+        with archive.open(info) as member:
+            shutil.copyfileobj(member, unpacked, 1 << 20)
+        unpacked.flush()
+        return Arrays(path, unpacked, 0, info.file_size)
+    file = path.open("rb")
+    file.seek(info.header_offset)
+    name, extra = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
+    return Arrays(path, file, info.header_offset + LOCAL_HEADER.size + name + extra, info.file_size)

@@ -1,0 +1,44 @@
+"""Results on the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from converters.errors import Gaps
+from migrate.inspection import Inspection
+from migrate.pipeline import Conversion
+
+
+def show_conversion(done: Conversion) -> None:
+    """Where the project is, and what is in it."""
+    counts = done.parameters
+    print(
+        f"{done.folder}: {done.class_name}, {done.layers} layers, {counts['total']:,} parameters "
+        f"({counts['trainable']:,} trainable), {done.permutes} permutes at run time, {done.seconds:.1f} s"
+    )
+    for what, layers in done.drift.items():
+        print(f"in training, {len(layers)} layers differ from Keras (--exact removes it): {what}")
+
+
+def show_inspection(found: Inspection) -> None:
+    """What is in the file, every layer, every gap."""
+    console = Console(soft_wrap=True)
+    if not console.is_terminal:
+        console.width = 1000  # a pipe has no width; nothing is cut short
+    console.print(f"{escape(str(found.path))}: {found.format}, Keras {escape(found.keras_version)}", highlight=False)
+    for value in found.inputs:
+        console.print(f"  input {escape(value.name)} {list(value.shape or ())} {value.dtype}", highlight=False)
+    console.print(f"  outputs {escape(', '.join(found.outputs))}", highlight=False)
+    trainable = f", {found.parameters['trainable']:,} trainable" if "trainable" in found.parameters else ""
+    console.print(f"  {found.parameters['total']:,} parameters{trainable}", highlight=False)
+    table = Table("layer", "class", "route", "converter", "trainable", box=None, pad_edge=False)
+    for line in found.layers:
+        trains = "yes" if line.trainable else "frozen"
+        table.add_row(*map(escape, (line.path, line.class_name, line.route, line.converter, trains)))
+    console.print(table)
+    if found.gaps:
+        console.print(escape(str(Gaps(found.gaps))), highlight=False)
+    else:
+        console.print(f"can be converted, with {found.permutes} permutes at run time", highlight=False)

@@ -1,0 +1,3 @@
+"""The version of the toolkit, said once."""
+
+__version__ = "0.1.0"

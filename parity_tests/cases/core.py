@@ -1,0 +1,21 @@
+"""Dense, Embedding, Masking and what passes data on."""
+
+from parity_tests.case import case
+
+CASES = [
+    case("dense", "Dense(5)", (7,)),
+    case("dense relu, no bias", "Dense(5, activation='relu', use_bias=False)", (7,)),
+    case("dense of steps", "Dense(5)", (4, 7)),
+    case("dense shared", "lambda x, y: (lambda d: [d(x), d(y)])(Dense(3))", (4,), (4,)),
+    case("dense frozen", "Dense(5, trainable=False), Dense(3)", (7,)),
+    case("embedding", "Embedding(50, 4)", ("int32", 9)),
+    case("embedding of float tokens", "Embedding(50, 4)", (3,), options={"positive": True}),
+    case("embedding masked", "Embedding(50, 4, mask_zero=True), Dense(3)", ("int32", 9)),
+    case("embedding dynamic", "Embedding(50, 4), Conv1D(3, 2)", ("int32", None)),
+    case("identity", "Identity(), Dense(3)", (4,)),
+    case("masking", "Masking(0.5), Dense(3)", (4, 3)),
+    case("several inputs and outputs", "lambda x, y: [Dense(3)(x), Dense(2)(y), Add()([x, y])]", (4,), (4,)),
+    case("nested model", "lambda x: Dense(2)(keras.Sequential([Dense(4, activation='relu'), Dense(3)], name='tower')(x))", (5,)),
+    case("nested model called twice", "lambda x, y: (lambda m: Subtract()([m(x), m(y)]))(keras.Sequential([layers.Input((6, 6, 2)), Conv2D(4, 3), Flatten(), Dense(3)], name='tower'))", (6, 6, 2), (6, 6, 2), permutes=0),
+    case("nested frozen model", "lambda x: (lambda m: (setattr(m, 'trainable', False), Dense(2)(m(x)))[1])(keras.Sequential([layers.Input((6, 6, 2)), Conv2D(4, 3), BatchNormalization(), GlobalAveragePooling2D()], name='base'))", (6, 6, 2)),
+]

@@ -1,0 +1,80 @@
+"""One reference worker for the whole run. It works ahead: all requests are queued when the tests are known."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from migrate.reference.client import Client
+from parity_tests.case import Case, case
+
+
+class Bench:
+    """The worker and the answers that it has given so far."""
+
+    def __init__(self, folder: Path) -> None:
+        self.client, self.folder = Client(), folder
+        self.answers: dict[str, Mapping[str, Any]] = {}
+        self.arrived = threading.Condition()
+        self.queued: list[str] = []
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def queue(self, key: str, case: Case) -> None:
+        self.queued.append(key)
+        self.client.send(**case.request(str(self.folder / f"{len(self.queued)}")))
+
+    def _listen(self) -> None:
+        number = 0
+        try:
+            while True:
+                answer = self.client.receive()
+                with self.arrived:
+                    self.answers[self.queued[number]] = answer
+                    self.arrived.notify_all()
+                number += 1
+        except Exception as error:  # the worker is gone: whoever waits must hear of it
+            with self.arrived:
+                self.answers["died"] = {"ok": False, "error": str(error)}
+                self.arrived.notify_all()
+
+    def ask(self, case: Case) -> Mapping[str, Any]:
+        """What the worker makes of a case that no test is parametrized with; made once."""
+        if case.name not in self.queued:
+            self.queue(case.name, case)
+        return self.result(case.name)
+
+    def result(self, key: str) -> Mapping[str, Any]:
+        """What the worker made of a case; waits for it."""
+        with self.arrived:
+            self.arrived.wait_for(lambda: key in self.answers or "died" in self.answers)
+            answer = self.answers.get(key) or self.answers["died"]
+        assert answer["ok"], answer["error"] + "\n" + answer.get("trace", "")
+        return answer
+
+
+@pytest.fixture(scope="session")
+def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    made = Bench(tmp_path_factory.mktemp("reference"))
+    for item in request.session.items:
+        spec = getattr(item, "callspec", None)
+        if spec is not None and isinstance(spec.params.get("case"), Case):
+            made.queue(item.nodeid, spec.params["case"])
+    yield made
+    made.client.process.kill()
+
+
+@pytest.fixture
+def built(request: pytest.FixtureRequest, bench: Bench) -> Mapping[str, Any]:
+    """The saved model and reference of the test's case."""
+    return bench.result(request.node.nodeid)
+
+
+@pytest.fixture(scope="session")
+def bench_model(bench: Bench) -> str:
+    """The path of a small saved model, for tests that need any."""
+    path: str = bench.ask(case("any model", "Dense(4, activation='relu'), Dense(3)", (5,)))["paths"][0]
+    return path

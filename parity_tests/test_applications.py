@@ -1,0 +1,71 @@
+"""The 40 architectures of keras.applications: a few in every run, all of them in the sweep.
+
+Weights are random with perturbed BatchNorm statistics; images are small, which changes no layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from migrate.pipeline import convert_file
+from parity_tests.case import Case, case
+from parity_tests.parity import judge
+from parity_tests.test_cases import exports_and_compiles, reads_well, trainable
+
+# Architecture -> side of a small image that it takes, None where the size is dynamic.
+SIZES: dict[str, int | None] = {
+    **dict.fromkeys((f"ConvNeXt{size}" for size in ("Tiny", "Small", "Base", "Large", "XLarge")), 64),
+    **dict.fromkeys(("DenseNet121", "DenseNet169", "DenseNet201"), 64),
+    **dict.fromkeys((f"EfficientNetB{n}" for n in range(8)), 64),
+    **dict.fromkeys((f"EfficientNetV2{size}" for size in ("B0", "B1", "B2", "B3", "S", "M", "L")), 64),
+    **dict.fromkeys(("InceptionV3", "InceptionResNetV2", "Xception"), 75),
+    **dict.fromkeys(("MobileNet", "MobileNetV2"), 64),
+    **dict.fromkeys(("MobileNetV3Large", "MobileNetV3Small"), None),
+    **dict.fromkeys(("NASNetLarge", "NASNetMobile"), 64),
+    **dict.fromkeys(("ResNet50", "ResNet101", "ResNet152", "ResNet50V2", "ResNet101V2", "ResNet152V2"), 64),
+    **dict.fromkeys(("VGG16", "VGG19"), 64),
+}
+IN_EVERY_RUN = ("ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "InceptionV3", "MobileNetV2", "MobileNetV3Small", "NASNetMobile", "ResNet50")
+# ConvNeXt normalizes channels last: two permutes a block, two for each of the stem and three downsamplings.
+PERMUTES = {"ConvNeXtTiny": 2 * 18 + 8 - 2, "ConvNeXtSmall": 2 * 36 + 8 - 2, "ConvNeXtBase": 2 * 36 + 8 - 2, "ConvNeXtLarge": 2 * 36 + 8 - 2, "ConvNeXtXLarge": 2 * 36 + 8 - 2}
+
+
+def application(name: str) -> Case:
+    side = SIZES[name]
+    shape = "" if side is None else f", input_shape=({side}, {side}, 3)"
+    options = {"sizes": [[64, 65], [71, 80]]} if side is None else {}
+    expression = f"model:keras.applications.{name}(weights=None{shape})"
+    return case(name, expression, options=options | {"batches": [2, 1]}, permutes=PERMUTES.get(name, 0))
+
+
+def test_there_are_forty() -> None:
+    assert len(SIZES) == 40
+
+
+@pytest.mark.parametrize("case", [pytest.param(application(name), id=name) for name in IN_EVERY_RUN])
+def test_application(case: Case, built: Mapping[str, Any], tmp_path: Path) -> None:
+    agrees(case, built, tmp_path)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("case", [pytest.param(application(name), id=name) for name in SIZES if name not in IN_EVERY_RUN])
+def test_every_application(case: Case, built: Mapping[str, Any], tmp_path: Path) -> None:
+    agrees(case, built, tmp_path)
+
+
+def agrees(case: Case, built: Mapping[str, Any], folder: Path) -> None:
+    conversion = convert_file(Path(built["paths"][0]), folder / "out")
+    reference = dict(np.load(built["reference"]))
+    for what, verdict in judge(folder / "out", reference):
+        assert verdict.passed, f"{what}: {verdict}"
+    assert conversion.parameters == {"total": built["total"], "trainable": built["trainable"]}
+    assert trainable(folder / "out") == built["trainable"]
+    assert conversion.permutes == case.permutes
+    reads_well(folder / "out" / "model.py")
+    if not case.permutes:
+        exports_and_compiles(folder / "out", [reference["in/0/0"]])

@@ -1,0 +1,71 @@
+"""Every case: convert the saved model, compare with Keras, count parameters, export, compile, read the text."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import migrate
+from migrate.loading import read_migration
+from migrate.pipeline import convert_file
+from parity_tests.case import Case
+from parity_tests.cases import families
+from parity_tests.parity import flat, judge, sets, tensors
+
+ALL = [pytest.param(case, id=f"{family}: {case.name}") for family, cases in families().items() for case in cases]
+RULES = "E,F,W,I,UP,B,SIM,C4,RET,PIE,N"
+
+
+@pytest.mark.parametrize("case", ALL)
+def test_case(case: Case, built: Mapping[str, Any], tmp_path: Path) -> None:
+    reference = dict(np.load(built["reference"]))
+    for path in built["paths"]:
+        folder = tmp_path / Path(path).suffix[1:]
+        conversion = convert_file(Path(path), folder)
+        for what, verdict in judge(folder, reference, case.leak):
+            assert verdict.passed, f"{what}: {verdict}\n{(folder / 'model.py').read_text()}"
+        assert conversion.parameters == {"total": built["total"], "trainable": built["trainable"]}
+        assert trainable(folder) == built["trainable"]
+        if case.permutes is not None:
+            assert conversion.permutes == case.permutes, (folder / "model.py").read_text()
+        reads_well(folder / "model.py")
+    exports_and_compiles(folder, sets(reference, "in")[0])
+
+
+def trainable(folder: Path) -> int:
+    """What an optimizer would move."""
+    return sum(p.numel() for p in migrate.load(folder).parameters() if p.requires_grad)
+
+
+def reads_well(source: Path) -> None:
+    """The text passes `ruff check` and is as `ruff format` writes it."""
+    ruff = [sys.executable, "-m", "ruff"]
+    common = ["--isolated", "--line-length=120", str(source)]
+    check = [*ruff, "check", "--quiet", f"--select={RULES}", "--ignore=N812", *common]
+    done = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + source.read_text()
+    formatted = subprocess.run([*ruff, "format", "--check", *common], capture_output=True, text=True, check=False)
+    assert formatted.returncode == 0, source.read_text()
+
+
+def exports_and_compiles(folder: Path, inputs: list[np.ndarray[Any, Any]]) -> None:
+    """`torch.export` and `torch.compile(fullgraph=True)` give what eager gives.
+
+    nn.LSTM, nn.GRU and nn.RNN are traced by torch.compile only if it is told to (`allow_rnn`); else they break the graph.
+    """
+    model, given = migrate.load(folder), tensors(read_migration(folder), inputs, torch.float32)
+    with torch.no_grad(), torch._dynamo.config.patch(allow_rnn=True):
+        eager = flat(model(*given))
+        exported = flat(torch.export.export(model, tuple(given)).module()(*given))
+        torch.compiler.reset()
+        compiled = flat(torch.compile(model, fullgraph=True, backend="eager")(*given))
+    for expected, *others in zip(eager, exported, compiled, strict=True):
+        for other in others:
+            torch.testing.assert_close(other, expected, rtol=1e-5, atol=1e-6, equal_nan=True)
