@@ -152,6 +152,7 @@ class Graph:
     """Nodes or calls in an order in which they can run.
 
     `ties`: attributes of the emitted class that are others of it, each by the keys of the modules that lead there.
+    `tensors`: what each value of the Keras graph has become; one that simplification removed is made by no call.
     """
 
     name: str
@@ -160,6 +161,7 @@ class Graph:
     nodes: tuple[Node, ...] | tuple[Call, ...] = ()
     modules: tuple[Module, ...] = ()
     ties: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()
+    tensors: Mapping[Value, Value] = field(default_factory=dict)
 
     @property
     def borrowed(self) -> set[str]:

@@ -89,7 +89,8 @@ def _number_values(graph: Graph) -> Graph:
         kept.append(call)
         for value in values(call.outputs):
             makers[value] = call
-    return replace(graph, nodes=tuple(kept), outputs=_substituted(graph.outputs, new))
+    tensors = {source: _substituted(value, new) for source, value in graph.tensors.items()}
+    return replace(graph, nodes=tuple(kept), outputs=_substituted(graph.outputs, new), tensors=tensors)
 
 
 def _frozen(tree: Tree) -> Hashable:
@@ -175,8 +176,9 @@ def _absorb(graph: Graph, permute: Call) -> Graph | None:
     if flat.rank != 2 or order[0] != 0 or None in sizes[1:]:
         return None
     found: list[Module] = []
-    value = flat
+    value, reordered = flat, set[Value]()
     while True:
+        reordered.add(value)
         maker = makers.get(value)
         if maker is None or uses[value] != 1:
             return None
@@ -197,8 +199,10 @@ def _absorb(graph: Graph, permute: Call) -> Graph | None:
     unflatten = replace(
         view, target="unflatten", args=(flat, 1, permute.outputs.shape[1:]), kwargs={}, outputs=permute.outputs
     )
+    tensors = {v: value.arranged(block) if value in reordered else value for v, value in graph.tensors.items()}
     return replace(
         graph,
+        tensors=tensors,
         modules=tuple(changed.get(module.key, module) for module in graph.modules),
         nodes=tuple(unflatten if call is permute else call for call in calls if call is not view),
     )
