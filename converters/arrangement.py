@@ -161,7 +161,9 @@ def ANY(inputs: Sequence[Any], config: Mapping[str, Any]) -> list[Arrangement]:
 
 def follows_for_free(x: Any) -> bool:
     """Whether another order of the axes is the same memory: all but one of them have size 1."""
-    return sum(size != 1 for size in x.sizes[1:]) <= 1 and (not isinstance(x.arrangement, Perm) or x.arrangement.axes[0] == 0)
+    return sum(size != 1 for size in x.sizes[1:]) <= 1 and (
+        not isinstance(x.arrangement, Perm) or x.arrangement.axes[0] == 0
+    )
 
 
 def AXIS(inputs: Sequence[Any], config: Mapping[str, Any]) -> list[Arrangement]:

@@ -212,7 +212,8 @@ def merged_axes(base: Shape, shape: Shape) -> list[list[int]] | None:
     groups: list[list[int]] = []
     position = 0
     for size in shape:
-        group, total = [], 1
+        group: list[int] = []
+        total = 1
         while position < len(base) and (total < size or (total == size and base[position] == 1 and group)):
             group.append(position)
             total *= base[position]

@@ -18,6 +18,7 @@ import click
 
 import migrate
 from converters.errors import Gaps, UserError
+from migrate.coexist import keep_apart
 
 MODEL = click.argument("model", type=click.Path(path_type=Path))
 READING = (
@@ -102,7 +103,7 @@ def convert(
     from migrate.pipeline import convert_file
     from migrate.show import show_conversion
 
-    migrate.keep_apart()
+    keep_apart()
     with progress_bar(hidden=quiet or as_json, verbose=verbose) as progress:
         done = convert_file(
             model, output, name=name, exact=exact, overwrite=overwrite, weights=weights,

@@ -15,10 +15,10 @@ from converters.registry import lookup
 from migrate.emit.names import assign_names
 from migrate.emit.project import counts_of
 from migrate.lower import Lowered, lower
+from migrate.lower.ties import with_ties
 from migrate.pipeline import check_nothing_lost, count_layers
 from migrate.readers import Source, read
 from migrate.simplify import count_permutes, simplify
-from migrate.ties import with_ties
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 
 Instances = Mapping[str, Any]
+Watch = Callable[["ModelInstance", Mapping[Value, Any]], None]
 
 
 def torch_dtype(name: str) -> torch.dtype:
@@ -35,8 +36,9 @@ def resolve(target: str) -> Callable[..., Any]:
     """`F.relu`, `torch.cat`, `nn.Conv2d` or `local.Name` -> the function or class."""
     space, _, name = target.partition(".")
     if space == "local":
-        return local.find(name)
-    found: Any = {"F": F, "torch": torch, "nn": nn}[space]
+        found: Any = local.find(name)
+        return found  # type: ignore[no-any-return]  # what it is depends on the name
+    found = {"F": F, "torch": torch, "nn": nn}[space]
     for part in name.split("."):
         found = getattr(found, part)
     return found  # type: ignore[no-any-return]  # what it is depends on the name
@@ -70,6 +72,7 @@ class ModelInstance:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
+        self.watch: Watch = lambda instance, environment: None
         self.instances = {module.key: instantiate(module) for module in graph.modules}
         for target, source in graph.ties:
             self._home(target).instances[target[-1]] = self._home(source).instances[source[-1]]
@@ -81,13 +84,23 @@ class ModelInstance:
             home = home.instances[key]
         return home
 
+    def watched(self, watch: Watch) -> ModelInstance:
+        """This model, which tells after each run, its own and those of the models within it, what its values were."""
+        self.watch = watch
+        for instance in self.instances.values():
+            if isinstance(instance, ModelInstance):
+                instance.watched(watch)
+        return self
+
     def __call__(self, *inputs: Any) -> Any:
-        return run(self.graph, self.instances, inputs)
+        environment = dict(zip(values(self.graph.inputs), inputs, strict=True))
+        outputs = run(self.graph, self.instances, environment)
+        self.watch(self, environment)
+        return outputs
 
 
-def run(graph: Graph, instances: Instances, inputs: tuple[Any, ...]) -> Any:
-    """The outputs of a lowered graph, in the structure of `graph.outputs`."""
-    environment = dict(zip(values(graph.inputs), inputs, strict=True))
+def run(graph: Graph, instances: Instances, environment: dict[Value, Any]) -> Any:
+    """The outputs of a lowered graph, in the structure of `graph.outputs`; `environment` holds its inputs, then all."""
     for call in graph.nodes:
         assert isinstance(call, Call)
         result = run_call(call, environment, instances)

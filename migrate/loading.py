@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import nn
@@ -67,5 +68,5 @@ def _cast(key: str, tensor: torch.Tensor, dtype: torch.dtype, expressions: dict[
     weight = from_json(expressions[key]) if key in expressions else None
     if isinstance(weight, Constant) and isinstance(weight.value, tuple):
         exact = Constant(weight.shape, "float64", weight.value)
-        return torch.from_numpy(evaluate(exact, lambda leaf: None).copy()).to(dtype)  # type: ignore[arg-type]  # no leaf
+        return torch.from_numpy(evaluate(exact, lambda leaf: np.empty(0)).copy()).to(dtype)  # it has no leaf
     return tensor.to(dtype)

@@ -15,11 +15,12 @@ from migrate.emit.names import assign_names, class_name_of
 from migrate.emit.project import Origin, Project, migration_json
 from migrate.emit.readme import readme
 from migrate.emit.selfcheck import check
+from migrate.emit.sites import sites_of
 from migrate.emit.source import locals_used, source_of
 from migrate.lower import lower
+from migrate.lower.ties import with_ties
 from migrate.readers import Source, read
 from migrate.simplify import count_permutes, simplify
-from migrate.ties import with_ties
 from migrate.version import __version__
 from migrate.write import check_free, nbytes, new_folder, write_safetensors
 
@@ -77,14 +78,15 @@ def convert_file(
             graph, names, f"Converted from the Keras model {source.graph.name!r} (Keras {source.keras_version})."
         )
         progress("check source")
-        check(text.text, graph, names)
+        model = check(text.text, graph, names)
         progress("write weights")
         origin = Origin(source.path.name, source.sha256(), source.format, source.keras_version)
         project = Project(origin, __version__, source.graph, graph, names, text.places, lowered.drift)
         expressions = project.weights()
+        sites = sites_of(model, source.graph, graph, expressions)
         with new_folder(folder, overwrite=overwrite, needed=sum(map(nbytes, expressions.values()))) as beside:
             (beside / "model.py").write_text(text.text)
-            (beside / "migration.json").write_text(migration_json(project))
+            (beside / "migration.json").write_text(migration_json(project, sites))
             (beside / "README.md").write_text(readme(project))
             write_safetensors(beside / "weights.safetensors", expressions, source.arrays.read)
             files = sorted(file.name for file in beside.iterdir())

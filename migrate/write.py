@@ -56,7 +56,7 @@ def _write_array(file: BinaryIO, weight: Weight, read: Read) -> None:
     # The outermost reshape does not move a number once the rows are written in order.
     array = evaluate(weight.base if isinstance(weight, Reshape) else weight, read)
     for block in _blocks(array):
-        file.write(memoryview(np.ascontiguousarray(block)).cast("B") if block.size else b"")
+        file.write(np.ascontiguousarray(block).data.cast("B") if block.size else b"")
 
 
 def _blocks(array: Array) -> Iterable[Array]:

@@ -57,5 +57,5 @@ def test_damage_is_seen(emitted: tuple[str, Graph, Names], damage: str) -> None:
     text, graph, names = emitted
     before, after = DAMAGES[damage]
     assert before in text, text
-    with pytest.raises(UserError, match="emitted source|of the weights"):
+    with pytest.raises(UserError, match=r"emitted source|of the weights"):
         check(text.replace(before, after), graph, names)

@@ -19,7 +19,7 @@ def any_valid(layer: LayerHandle, inputs: list[Value]) -> Value | None:
     masks = explicit_masks(layer, inputs)
     if any(mask is None for mask in masks):
         return None
-    return reduce(lambda a, b: layer.operator("|", a, b), masks)  # type: ignore[no-any-return]  # one value
+    return reduce(lambda a, b: layer.operator("|", a, b), masks)
 
 
 def explicit_masks(layer: LayerHandle, inputs: list[Value]) -> list[Value | None]:
@@ -72,7 +72,7 @@ def concatenated_masks(layer: LayerHandle, inputs: list[Value]) -> Value | None:
     if all(mask is None for mask in masks) or (along_features and any(mask is None for mask in masks)):
         return None  # an unmasked input counts everywhere
     if along_features:
-        return reduce(lambda a, b: layer.operator("|", a, b), masks)  # type: ignore[no-any-return]  # one value
+        return reduce(lambda a, b: layer.operator("|", a, b), masks)
     filled = [
         mask if mask is not None else layer.function("torch.ones_like", layer.index(x, ..., 0), dtype="bool")
         for x, mask in zip(inputs, masks, strict=True)

@@ -132,10 +132,10 @@ def layer_normalization(
         layer.unsupported("it normalizes an axis whose size is not known", "give the model's input a fixed size there")
     sizes = tuple(int(s or 0) for s in shape)
     weight = w.gamma or (constant(1, sizes) if center else None)
-    module = layer.module(
-        "nn.LayerNorm", sizes[0] if len(sizes) == 1 else sizes, eps=epsilon,
-        **({} if center or scale else {"elementwise_affine": False}), **({"bias": False} if scale and not center else {}),
-    )  # fmt: skip
+    absent: dict[str, Any] = {}
+    if not center:
+        absent = {"bias": False} if scale else {"elementwise_affine": False}
+    module = layer.module("nn.LayerNorm", sizes[0] if len(sizes) == 1 else sizes, eps=epsilon, **absent)
     module.load(weight=_transposed(layer, weight, order), bias=_transposed(layer, w.beta, order))
     if not scale and center:
         module.freeze("weight")
@@ -187,7 +187,7 @@ def normalization(
     spread = np.broadcast_to(np.asarray(variance, np.float64), sizes) if np.ndim(variance) else np.float64(variance)
     deviations = np.maximum(np.sqrt(spread), 1e-7)
     m, d = (
-        layer.constant(role, array.reshape(kept).transpose(x.arrangement.axes).reshape(shape))
+        layer.constant(role, np.reshape(array, kept).transpose(x.arrangement.axes).reshape(shape))
         if array.ndim
         else float(array)
         for role, array in (("mean", means), ("deviation", deviations))

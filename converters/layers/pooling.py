@@ -73,7 +73,8 @@ def _padding(window: Window, pairs: list[tuple[int, int]] | None) -> dict[str, o
         return {}
     odd = any(before != after for before, after in pairs)
     before = [front for front, _ in pairs]
-    return ({"padding": compact(before)} if any(before) else {}) | ({"ceil_mode": True} if odd else {})
+    options: dict[str, object] = {"padding": compact(before)} if any(before) else {}
+    return options | ({"ceil_mode": True} if odd else {})
 
 
 @converts("layers.GlobalAveragePooling1D", layout=AXIS)
@@ -82,7 +83,7 @@ def global_average_pooling_1d(
 ) -> Value:
     """The mean over the steps, of those that the mask keeps if there is one; NaN for a row that it empties."""
     if layer.mask is None:
-        return global_average_pooling(layer, x, data_format=data_format, keepdims=keepdims)
+        return _reduce(layer, "mean", x, data_format, keepdims)
     steps = 1 if data_format == "channels_last" else 2
     axis = layer.axis(x, steps)
     mask = layer.method("unsqueeze", layer.mask, 3 - axis)

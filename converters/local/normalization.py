@@ -30,7 +30,7 @@ class UnscaledBatchNorm3d(nn.BatchNorm3d):
 
 
 class BatchNorm(nn.Module):
-    """BatchNorm over axis 1 that keeps the biased variance of a batch, as Keras does; nn.BatchNorm keeps the unbiased one."""
+    """BatchNorm over axis 1 that keeps the biased variance of a batch, as Keras does; nn.BatchNorm: the unbiased."""
 
     def __init__(
         self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, scale: bool = True, offset: bool = True

@@ -34,9 +34,8 @@ def _head(project: Project) -> Iterator[str]:
         f"Converted from the Keras model `{prose(project.source.name)}` in `{prose(origin.file)}` ({origin.format}, "
         f"Keras {prose(origin.keras_version)}) by tf2torch {project.toolkit}."
     )
-    yield (
-        "`model.py` is complete and imports torch only: copy it anywhere. `migration.json` holds the map back to the Keras file."
-    )
+    yield "`model.py` is complete and imports torch only: copy it anywhere."
+    yield "`migration.json` holds the map back to the Keras file."
 
 
 def _loading(project: Project) -> Iterator[str]:
@@ -83,7 +82,8 @@ def _preprocessing(source: Graph) -> Iterator[str]:
         yield f"Preprocessing inside the model: {', '.join(found)}. Feed it what you fed the Keras model."
     else:
         yield "The model does no preprocessing of its own."
-    yield "What was done outside of it in Keras (`preprocess_input`, a tokenizer, resizing) is not in the file: do it here too."
+    yield "What was done outside of it in Keras is not in the file: `preprocess_input`, a tokenizer, resizing."
+    yield "Do it here too."
 
 
 def _training(project: Project) -> Iterator[str]:
@@ -92,7 +92,8 @@ def _training(project: Project) -> Iterator[str]:
     yield f"{counts['total']:,} parameters, {counts['trainable']:,} of them trainable, as in Keras."
     frozen = [path for path, entry in layer_entries(project) if not entry["trainable"]]
     if frozen:
-        shown = ", ".join(f"`{prose(path)}`" for path in frozen[:12]) + (f" and {len(frozen) - 12} more" if len(frozen) > 12 else "")
+        shown = ", ".join(f"`{prose(path)}`" for path in frozen[:12])
+        shown += f" and {len(frozen) - 12} more" if len(frozen) > 12 else ""
         yield f"Frozen (`requires_grad=False`; BatchNorm stays in inference mode): {shown}."
     for what, layers in project.drift.items():
         yield f"Differs from Keras, in {len(layers)} layers: {what}. `tf2torch convert --exact` emits what does not."
@@ -113,7 +114,8 @@ def _all_modules(graph: Graph) -> Iterator[Module]:
 
 
 def _map(project: Project) -> Iterator[str]:
-    yield from ("## Keras layer → here", "| Keras | class | attribute, or class and line of `model.py` |", "|---|---|---|")
+    yield "## Keras layer → here"
+    yield from ("| Keras | class | attribute, or class and line of `model.py` |", "|---|---|---|")
     for path, entry in layer_entries(project):
         attributes = ", ".join(f"`{module}`" for module in entry["modules"])
         lines = ", ".join(f"{name}, line {line}" for name, line in entry["lines"][:2])

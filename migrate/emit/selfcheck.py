@@ -22,11 +22,11 @@ from migrate.interpret import ModelInstance, torch_dtype
 BATCH = 2
 
 
-class Recording(TorchDispatchMode):
+class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types there
     """The operations that run inside it, each named by its function, operands and literals."""
 
     def __init__(self, interned: dict[Any, int], labels: Iterable[tuple[torch.Tensor, str]]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.interned = interned
         self.operations: Counter[int] = Counter()
         self.texts: dict[int, str] = {}
@@ -127,7 +127,7 @@ def _named_tensors(module: nn.Module, *, remove_duplicate: bool = True) -> Itera
 
 def _same_operations(model: nn.Module, instance: ModelInstance, graph: Graph, names: Names) -> None:
     interned: dict[Any, int] = {}
-    inputs = [_example(value) for value in values(graph.inputs)]
+    inputs = [example(value) for value in values(graph.inputs)]
     labelled = [(tensor, f"input {number}") for number, tensor in enumerate(inputs)]
     sides = []
     for run, state in (
@@ -150,7 +150,8 @@ def _plain(outputs: Any) -> Any:
     return tuple(outputs.items()) if isinstance(outputs, dict) else outputs
 
 
-def _example(value: Any) -> torch.Tensor:
+def example(value: Any) -> torch.Tensor:
+    """An input of the shape of a value, on meta."""
     sizes = [
         size if size is not None else (BATCH if axis == 0 else 64 + 16 * axis) for axis, size in enumerate(value.sizes)
     ]

@@ -85,7 +85,7 @@ class Arrays:
             if not isinstance(found.get(part, getlink=True), h5py.HardLink):
                 raise damaged(self.path, f"{path!r} is a link to another place or file")
             found = found[part]
-        return found  # type: ignore[no-any-return]  # h5py has no types
+        return found
 
     def leaf(self, path: str) -> Leaf:
         """The array at a path, unread. Raises UserError if there is none."""
@@ -112,7 +112,7 @@ class Arrays:
         if offset is None or not dataset.dtype.isnative or dataset.dtype.kind == "b" or dataset.dtype.names:
             return _through_h5py(dataset, leaf)
         array = np.empty(leaf.shape, numpy_dtype(leaf.dtype))
-        self._pread(memoryview(array).cast("B") if array.size else memoryview(b""), self._start + offset, leaf.key)
+        self._pread(array.data.cast("B") if array.size else memoryview(b""), self._start + offset, leaf.key)
         return array
 
     def _pread(self, buffer: memoryview, offset: int, key: str) -> None:

@@ -5,8 +5,8 @@ import sys
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
-import onnx2torch  # noqa: F401  # before TensorFlow: the other way round aborts the process
-import keras  # noqa: I001, TID251
+import onnx2torch  # isort: skip  # before TensorFlow: the other way round aborts the process
+import keras  # noqa: TID251
 import tensorflow as tf  # noqa: TID251
 import tf2onnx  # noqa: TID251
 

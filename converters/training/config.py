@@ -1,0 +1,84 @@
+"""What a Keras config says, read as data: objects by class name, refused by name where they are not Keras' own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from converters.errors import Unsupported
+
+BUILT_IN = ("keras", "tensorflow.keras", "tensorflow.python.keras", "tf_keras", "tensorflow.python.tools", "builtins")
+DAMAGED = "check that the file is not damaged"
+
+
+def named(value: Any, kind: str) -> tuple[str, dict[str, Any]]:
+    """(class name, config) of a serialized object, or of a name alone: 'adam', {'class_name': 'Adam', 'config': ...}.
+
+    Raises Unsupported for a custom class or function.
+    """
+    if isinstance(value, str):
+        return value, {}
+    if not isinstance(value, Mapping) or not isinstance(value.get("class_name"), str):
+        raise Unsupported(f"{kind} {value!r:.80} is not a name or an object of Keras", DAMAGED)
+    name, config = value["class_name"], value.get("config", {})
+    home = value.get("module")
+    custom = ">" in str(value.get("registered_name") or "") or (
+        isinstance(home, str) and not home.startswith(BUILT_IN)
+    )
+    if name == "function" or (home == "builtins" and isinstance(config, str)):
+        refuse_custom(config, kind) if custom else None
+        return str(config), {}
+    if custom:
+        refuse_custom(name, kind)
+    return name, dict(config) if isinstance(config, Mapping) else {}
+
+
+def refuse_custom(name: Any, kind: str) -> NoReturn:
+    raise Unsupported(
+        f"{kind} {str(name)!r:.80} is not one of Keras' own",
+        f"write it in PyTorch and put it where train.py says TODO (scaffold --allow-todo), or give another {kind}",
+    )
+
+
+def snake(name: str) -> str:
+    """'MeanSquaredError', 'mean_squared_error' and 'MSE' in one spelling: lower case without underscores."""
+    return name.replace("_", "").lower()
+
+
+class Options:
+    """The keys of one config: each is taken once, and what nobody took is an error."""
+
+    def __init__(self, where: str, config: Mapping[str, Any], *ignored: str) -> None:
+        self._where, self._left = where, {key: value for key, value in config.items() if key not in ignored}
+
+    def number(self, key: str, default: float | None = None) -> float:
+        """A finite or infinite number."""
+        value = self._left.pop(key, None)
+        value = default if value is None else value
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            self._wrong(key, value, "a number")
+        return value
+
+    def optional(self, key: str) -> float | None:
+        return self.number(key) if self._left.get(key) is not None else self._left.pop(key, None)
+
+    def flag(self, key: str, default: bool = False) -> bool:
+        value = self._left.pop(key, default)
+        if not isinstance(value, bool):
+            self._wrong(key, value, "true or false")
+        return value
+
+    def value(self, key: str, default: Any = None) -> Any:
+        return self._left.pop(key, default)
+
+    def done(self) -> None:
+        """Nothing may be left but what says nothing."""
+        for key, value in self._left.items():
+            if value is not None and value is not False:
+                raise Unsupported(
+                    f"the config key {key}={value!r:.80} is not known for {self._where}",
+                    "check that the file is not damaged; if it comes from a newer Keras, update tf2torch",
+                )
+
+    def _wrong(self, key: str, value: Any, expected: str) -> NoReturn:
+        raise Unsupported(f"{self._where}: the config says {key}={value!r:.80}, expected {expected}", DAMAGED)
