@@ -1,0 +1,387 @@
+"""The reference bundle: what the original computed, as a folder of json and safetensors.
+
+Arrays are in the layout of Keras, inputs and outputs in its order; weights, gradients and slots stand under the path
+of their array in the model file, in the file's layout, so that the weight expressions of `migration.json` map them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from converters.errors import UserError
+
+Array = np.ndarray[Any, Any]
+T = TypeVar("T")
+KIND = "tf2torch reference bundle"
+FORMAT = 1
+DOCUMENT = "bundle.json"
+CHECKS = ("structure", "forward", "layers", "gradients", "training")
+DTYPES = ("float64", "float32")
+
+
+@dataclass(frozen=True)
+class Interface:
+    """An input or output of the model: its name in Keras, its shape there (None: dynamic), its dtype in the file."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class WeightInfo:
+    """What an array of the model file is in the original: the name of its variable, and whether it learns."""
+
+    variable: str
+    shape: tuple[int, ...]
+    dtype: str
+    trainable: bool
+
+
+@dataclass(frozen=True)
+class InputSet:
+    """One set of inputs: how it was drawn, and its batch size."""
+
+    name: str
+    batch: int
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A tensor of a layer call. `at`: its place in the call, `0`, `1/2` (args[1][2]) or `initial_state/0` (a keyword).
+
+    `tensor` and `mask` name arrays of `Bundle.tensor`.
+    """
+
+    at: str
+    tensor: str
+    mask: str | None
+
+
+@dataclass(frozen=True)
+class LayerCall:
+    """One call of a layer. `layer`: its path as the readers name it.
+
+    `call`: which call it is in the file, of the layer (last) and of the models around it; `number` counts the calls of
+    this path as they were run.
+    """
+
+    layer: str
+    class_name: str
+    call: tuple[int, ...]
+    number: int
+    inputs: tuple[Operand, ...]
+    outputs: tuple[Operand, ...]
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Gradients of the projected outputs, in one mode and precision.
+
+    `weights`: by path in the model file; those that nothing depends on are not there. `inputs`: None where it is no
+    float. `outputs`: of the same run. `state`: what the run left in weights that are not trained, by path.
+    """
+
+    weights: Mapping[str, Array]
+    inputs: list[Array | None]
+    outputs: list[Array]
+    state: Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What holds after one training step: weights and slots by path in the model file, numbers of the optimizer."""
+
+    weights: Mapping[str, Array]
+    slots: Mapping[str, Mapping[str, Array]]
+    numbers: Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the original was trained, and its losses. `steps` that were recorded in full are listed in `recorded`."""
+
+    steps: int
+    batches: int
+    recorded: tuple[int, ...]
+    source: str
+    optimizer: Mapping[str, Any]
+    loss: Any
+    loss_weights: Any
+    slots: tuple[str, ...]
+    losses: Mapping[str, list[float]]
+
+
+class Bundle:
+    """A reference bundle on disk. Opening reads `bundle.json` alone; arrays are read when they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.document = _document(folder)
+        self._files: dict[str, Any] = {}
+
+    # -- what it says about itself ---------------------------------------------------------------------
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """Of python, numpy, keras, the framework, and the name of the `backend`."""
+        return dict(self.document["versions"])
+
+    @property
+    def origin(self) -> Mapping[str, str]:
+        """`file`, `sha256`, `format` and `keras_version` of the model file."""
+        return dict(self.document["origin"])
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        return tuple(self.document["dtypes"])
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        return tuple(self.document["checks"])
+
+    @property
+    def parameters(self) -> Mapping[str, int]:
+        """`total` and `trainable`."""
+        return dict(self.document["parameters"])
+
+    @property
+    def notes(self) -> list[str]:
+        return list(self.document["notes"])
+
+    @property
+    def leaks(self) -> list[Mapping[str, Any]]:
+        """Float32 left in the original's float64 run: `layer`, `op`, `what`, and the relative `size` as measured."""
+        return list(self.document["leaks"])
+
+    @cached_property
+    def inputs(self) -> list[Interface]:
+        return self._parsed(lambda: [_interface(entry) for entry in self.document["inputs"]])
+
+    @cached_property
+    def outputs(self) -> list[Interface]:
+        return self._parsed(lambda: [_interface(entry) for entry in self.document["outputs"]])
+
+    @cached_property
+    def weights(self) -> Mapping[str, WeightInfo]:
+        """Every array of the model file that the original loads, by its path."""
+        entries = self.document["weights"]
+        return self._parsed(
+            lambda: {
+                key: WeightInfo(e["variable"], tuple(e["shape"]), e["dtype"], e["trainable"])
+                for key, e in entries.items()
+            }
+        )
+
+    @cached_property
+    def sets(self) -> list[InputSet]:
+        return self._parsed(lambda: [InputSet(e["name"], int(e["batch"])) for e in self.document["sets"]])
+
+    # -- forward ---------------------------------------------------------------------------------------
+
+    def input_arrays(self, number: int) -> list[Array]:
+        """The inputs of a set."""
+        return self._row("inputs.safetensors", f"{number}/", len(self.inputs))
+
+    def output_arrays(self, dtype: str, number: int) -> list[Array]:
+        """The outputs for a set, in inference mode."""
+        return self._row("forward.safetensors", f"{dtype}/{number}/", len(self.outputs))
+
+    # -- layers ----------------------------------------------------------------------------------------
+
+    @property
+    def layer_set(self) -> int:
+        """The set that the layer calls were recorded with."""
+        return int(self._part("layers")["set"])
+
+    @cached_property
+    def layer_calls(self) -> list[LayerCall]:
+        """Every call of a layer, in the order in which they were run."""
+        calls = self._part("layers")["calls"]
+        return self._parsed(lambda: [_layer_call(entry) for entry in calls])
+
+    def tensor(self, dtype: str, name: str) -> Array:
+        """A tensor that a layer call names."""
+        return self._array("layers.safetensors", f"{dtype}/{name}")
+
+    # -- gradients -------------------------------------------------------------------------------------
+
+    @property
+    def gradient_set(self) -> int:
+        return int(self._part("gradients")["set"])
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        return tuple(self._part("gradients")["modes"])
+
+    def without_gradient(self, mode: str) -> set[str]:
+        """The paths of weights that the projected outputs do not depend on."""
+        return set(self._part("gradients")["without"].get(mode, ()))
+
+    def projections(self) -> list[Array | None]:
+        """What each output is multiplied with before the sum is taken; None for one that is no float."""
+        return self._gaps("gradients.safetensors", "projection/", len(self.outputs))
+
+    def gradients(self, dtype: str, mode: str) -> Gradients:
+        file, prefix = "gradients.safetensors", f"{dtype}/{mode}/"
+        return Gradients(
+            self._named(file, f"{prefix}weights/"),
+            self._gaps(file, f"{prefix}inputs/", len(self.inputs)),
+            self._row(file, f"{prefix}outputs/", len(self.outputs)),
+            self._named(file, f"{prefix}state/"),
+        )
+
+    # -- training --------------------------------------------------------------------------------------
+
+    @cached_property
+    def training(self) -> Training | None:
+        """None where the original could not be trained; `notes` say why."""
+        part = self.document.get("training")
+        return self._parsed(lambda: _training(part)) if part is not None else None
+
+    def batch(self, number: int) -> tuple[list[Array], list[Array]]:
+        """(inputs, targets) of a training batch. Step s, counted from 1, trains on batch (s - 1) % batches."""
+        file, prefix = "training.safetensors", f"batch/{number}/"
+        targets = self._named(file, f"{prefix}target/")
+        return self._row(file, f"{prefix}in/", len(self.inputs)), [targets[str(i)] for i in range(len(targets))]
+
+    def step(self, dtype: str, number: int) -> Step:
+        """What held after a recorded step."""
+        file, prefix = "training.safetensors", f"{dtype}/{number}/"
+        assert self.training is not None
+        slots = {slot: self._named(file, f"{prefix}slots/{slot}/") for slot in self.training.slots}
+        return Step(self._named(file, f"{prefix}weights/"), slots, self._named(file, f"{prefix}optimizer/"))
+
+    # -- files -----------------------------------------------------------------------------------------
+
+    def _part(self, name: str) -> Any:
+        if self.document.get(name) is None:
+            raise UserError(
+                f"the reference bundle {self.folder} has no record of {name}",
+                expected=f"a bundle with the check {name}",
+                found=", ".join(self.checks),
+                remedy=f"record it again: tf2torch capture MODEL -o BUNDLE --checks {name}",
+            )
+        return self.document[name]
+
+    def _parsed(self, make: Callable[[], T]) -> T:
+        try:
+            return make()
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise damaged(self.folder, f"{DOCUMENT} lacks or garbles {error}") from error
+
+    def _open(self, file: str) -> Any:
+        """The arrays of a file, which is compared with its checksum when it is first used."""
+        if file in self._files:
+            return self._files[file]
+        path, stated = self.folder / file, self.document["files"].get(file)
+        if stated is None:
+            raise self._missing(file)
+        if not path.is_file() or path.stat().st_size != stated["bytes"]:
+            raise damaged(self.folder, f"{file} is missing or cut off")
+        with path.open("rb") as opened:
+            if hashlib.file_digest(opened, "sha256").hexdigest() != stated["sha256"]:
+                raise damaged(self.folder, f"{file} is not what was recorded (its sha256 differs)")
+        try:
+            self._files[file] = safe_open(path, framework="np")
+        except SafetensorError as error:
+            raise damaged(self.folder, f"{file}: {error}") from error
+        return self._files[file]
+
+    def _missing(self, file: str) -> UserError:
+        return UserError(
+            f"the reference bundle {self.folder} has no {file}",
+            expected=f"a bundle with {file}",
+            found=", ".join(self.document["files"]),
+            remedy="record it again with tf2torch capture, with all checks",
+        )
+
+    def _array(self, file: str, key: str) -> Array:
+        try:
+            array: Array = self._open(file).get_tensor(key)
+        except SafetensorError as error:
+            raise damaged(self.folder, f"{file} has no array {key!r}") from error
+        return array
+
+    def _named(self, file: str, prefix: str) -> dict[str, Array]:
+        opened = self._open(file)
+        found = [key for key in opened.keys() if key.startswith(prefix)]  # noqa: SIM118  # it is no dict
+        return {key.removeprefix(prefix): opened.get_tensor(key) for key in sorted(found)}
+
+    def _row(self, file: str, prefix: str, count: int) -> list[Array]:
+        return [self._array(file, f"{prefix}{i}") for i in range(count)]
+
+    def _gaps(self, file: str, prefix: str, count: int) -> list[Array | None]:
+        found = self._named(file, prefix)
+        return [found.get(str(i)) for i in range(count)]
+
+
+def _document(folder: Path) -> dict[str, Any]:
+    """`bundle.json`, its outline checked."""
+    try:
+        document = json.loads((folder / DOCUMENT).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(
+            f"{folder} is not a reference bundle",
+            expected=f"a folder with {DOCUMENT}",
+            found=str(error)[:200],
+            remedy="tf2torch capture MODEL -o BUNDLE records one",
+        ) from error
+    if not isinstance(document, dict) or document.get("kind") != KIND:
+        raise damaged(folder, f"{DOCUMENT} is not of a reference bundle")
+    if document.get("format") != FORMAT:
+        raise UserError(
+            f"the reference bundle {folder} is of another format",
+            expected=f"format {FORMAT}",
+            found=f"format {str(document.get('format'))[:20]} of tf2torch {str(document.get('tf2torch'))[:20]}",
+            remedy="record it again with this version: tf2torch capture MODEL -o BUNDLE",
+        )
+    outline = {
+        "versions": dict, "origin": dict, "dtypes": list, "checks": list, "files": dict, "inputs": list,
+        "outputs": list, "parameters": dict, "weights": dict, "sets": list, "leaks": list, "notes": list,
+    }  # fmt: skip
+    for key, kind in outline.items():
+        if not isinstance(document.get(key), kind):
+            raise damaged(folder, f"{DOCUMENT} has no {kind.__name__} {key!r}")
+    for name, stated in document["files"].items():
+        if Path(name).name != name or not isinstance(stated, dict) or not {"bytes", "sha256"} <= stated.keys():
+            raise damaged(folder, f"{DOCUMENT} lists a file {name!r:.80}")
+    return document
+
+
+def damaged(folder: Path, found: str) -> UserError:
+    return UserError(
+        f"the reference bundle {folder} cannot be read",
+        expected="a folder as tf2torch capture writes it",
+        found=found,
+        remedy="copy the whole folder again, or record it again: tf2torch capture MODEL -o BUNDLE",
+    )
+
+
+def _interface(entry: Mapping[str, Any]) -> Interface:
+    return Interface(entry["name"], tuple(entry["shape"]), entry["dtype"])
+
+
+def _layer_call(entry: Mapping[str, Any]) -> LayerCall:
+    inputs, outputs = (_operands(entry[key]) for key in ("inputs", "outputs"))
+    return LayerCall(entry["layer"], entry["class"], tuple(entry["call"]), int(entry["number"]), inputs, outputs)
+
+
+def _operands(entries: Sequence[Mapping[str, Any]]) -> tuple[Operand, ...]:
+    return tuple(Operand(str(e.get("at", i)), e["tensor"], e.get("mask")) for i, e in enumerate(entries))
+
+
+def _training(part: Mapping[str, Any]) -> Training:
+    return Training(
+        int(part["steps"]), int(part["batches"]), tuple(part["recorded"]), part["from"], part["optimizer"],
+        part["loss"], part["loss_weights"], tuple(part["slots"]), part["losses"],
+    )  # fmt: skip
