@@ -39,4 +39,6 @@ from converters.training.losses import Loss, Output, loss
 from converters.training.optimizers import Optimizer, Variable, optimizer
 from converters.training.piece import Attribute, Call, Name, Piece, build
 
-__all__ = ["Attribute", "Call", "Loss", "Name", "Optimizer", "Output", "Piece", "Variable", "build", "loss", "optimizer"]
+__all__ = [
+    "Attribute", "Call", "Loss", "Name", "Optimizer", "Output", "Piece", "Variable", "build", "loss", "optimizer",
+]  # fmt: skip

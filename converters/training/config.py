@@ -22,9 +22,7 @@ def named(value: Any, kind: str) -> tuple[str, dict[str, Any]]:
         raise Unsupported(f"{kind} {value!r:.80} is not a name or an object of Keras", DAMAGED)
     name, config = value["class_name"], value.get("config", {})
     home = value.get("module")
-    custom = ">" in str(value.get("registered_name") or "") or (
-        isinstance(home, str) and not home.startswith(BUILT_IN)
-    )
+    custom = ">" in str(value.get("registered_name") or "") or (isinstance(home, str) and not home.startswith(BUILT_IN))
     if name == "function" or (home == "builtins" and isinstance(config, str)):
         refuse_custom(config, kind) if custom else None
         return str(config), {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -151,9 +151,7 @@ def sparse_categorical_crossentropy(options: Options, context: Context) -> Loss:
         ignore = {} if ignored is None else {"ignore_index": ignored}
         piece = Piece(call("nn.CrossEntropyLoss", **ignore, reduction=context.reduction))
         return Loss(piece, on, "classes")  # type: ignore[arg-type]
-    return _of(
-        context, "SparseCategoricalCrossentropy", on=on, targets="classes", logits=logits, ignore_class=ignored
-    )
+    return _of(context, "SparseCategoricalCrossentropy", on=on, targets="classes", logits=logits, ignore_class=ignored)
 
 
 def _logits(options: Options, context: Context, activation: str) -> tuple[bool, str]:

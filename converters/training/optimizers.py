@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from converters.errors import Unsupported
 from converters.training.config import Options, named, refuse_custom, snake
-from converters.training.piece import Call, Name, Piece, call
+from converters.training.piece import Name, Piece, call
 from converters.training.schedules import Schedule, decayed, schedule_of
 from converters.weights import Weight
 
@@ -91,9 +90,7 @@ def optimizer(
     scaler = loss_scale(options)
     decay = options.optional("weight_decay")
     decay = (0.0 if class_name.lower() not in DECAYING else 0.004) if decay is None else decay
-    context = Context(
-        variables, exact, changing or rate.changes, legacy, decay, rate.initial
-    )
+    context = Context(variables, exact, changing or rate.changes, legacy, decay, rate.initial)
     piece = maker(options, context)
     options.done()
     schedule = None if rate.piece is None else rate.piece

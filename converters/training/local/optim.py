@@ -45,7 +45,8 @@ class KerasOptimizer(Optimizer):
 
 def squared(p: Tensor, grad: Tensor) -> Tensor:
     """The square of a gradient; of an embedding's, the sum of the squares per token (see `PerToken`)."""
-    return getattr(p, "grad_squared", None) if getattr(p, "grad_squared", None) is not None else grad * grad
+    per_token: Tensor | None = getattr(p, "grad_squared", None)
+    return grad * grad if per_token is None else per_token
 
 
 class SGD(KerasOptimizer):
@@ -132,10 +133,11 @@ class RMSprop(KerasOptimizer):
         p.sub_(step)
 
 
-def clip_by_norm(variables: Iterable[Sequence[Tensor]], max_norm: float) -> None:
-    """Each variable's gradient to at most `max_norm`; parameters that were one variable in Keras count together."""
-    for parameters in variables:
-        grads = [p.grad for p in parameters if p.grad is not None]
+def clip_by_norm(parameters: Iterable[Tensor], max_norm: float, together: Sequence[Sequence[Tensor]] = ()) -> None:
+    """Each parameter's gradient to at most `max_norm`; `together` are those that were one weight in Keras."""
+    joined = {id(p) for group in together for p in group}
+    for group in [*together, *([p] for p in parameters if id(p) not in joined)]:
+        grads = [p.grad for p in group if p.grad is not None]
         if grads:
             norm = torch.stack([grad.square().sum() for grad in grads]).sum().sqrt()
             for grad in grads:

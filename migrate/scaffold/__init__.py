@@ -1,0 +1,1 @@
+"""The training project around a converted model."""
