@@ -86,7 +86,7 @@ def convert_file(
         sites = sites_of(model, source.graph, graph, expressions)
         with new_folder(folder, overwrite=overwrite, needed=sum(map(nbytes, expressions.values()))) as beside:
             (beside / "model.py").write_text(text.text)
-            (beside / "migration.json").write_text(migration_json(project, sites))
+            (beside / "migration.json").write_text(migration_json(project, text.text, sites))
             (beside / "README.md").write_text(readme(project))
             write_safetensors(beside / "weights.safetensors", expressions, source.arrays.read)
             files = sorted(file.name for file in beside.iterdir())

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
+from zlib import crc32
 
 from converters.arrangement import Flat
 from converters.graph import Call, Graph, Layer, Module, Node, Value, values
@@ -61,8 +62,11 @@ def counts_of(graph: Graph, names: Names) -> dict[str, int]:
     return {"total": sum(prod(leaf.shape) for leaf in total), "trainable": sum(prod(leaf.shape) for leaf in trainable)}
 
 
-def migration_json(project: Project) -> str:
-    """`migration.json`: the map between the Keras file and the PyTorch model, for programs."""
+def migration_json(project: Project, text: str, sites: Mapping[str, dict[str, Any]]) -> str:
+    """`migration.json`: the map between the Keras file and the PyTorch model, for programs.
+
+    `text`: of model.py; `sites`: see `migrate.emit.sites`; they become the `calls` of the layers.
+    """
     arguments = argument_names(values(project.graph.inputs))
     document = {
         "tf2torch": project.toolkit,
@@ -71,11 +75,27 @@ def migration_json(project: Project) -> str:
         "inputs": [_interface(name, v) for name, v in zip(arguments, values(project.graph.inputs), strict=True)],
         "outputs": [_interface(v.name, v) for v in named_outputs(project)],
         "parameters": project.counts(),
-        "layers": dict(layer_entries(project)),
+        "layers": {path: {**entry, "calls": sites.get(path, {})} for path, entry in layer_entries(project)},
+        "lines": checksums(text),  # of model.py, to find them again after an edit
         "weights": {key: to_json(weight) for key, weight in project.weights().items()},
         "drift": [{"what": what, "layers": layers} for what, layers in project.drift.items()],
     }
-    return json.dumps(document, indent=1) + "\n"
+    return by_line(document) + "\n"
+
+
+def checksums(text: str) -> list[int]:
+    """A number for each line of a text, its indentation left aside."""
+    return [crc32(line.strip().encode()) for line in text.splitlines()]
+
+
+def by_line(document: Mapping[str, Any]) -> str:
+    """JSON with one entry of the document, or of a table in it, a line."""
+    parts = []
+    for key, value in document.items():
+        inner = [f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in value.items()] if isinstance(value, dict) else []
+        text = "{\n" + ",\n".join(inner) + "\n }" if inner else json.dumps(value)
+        parts.append(f" {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(parts) + "\n}"
 
 
 def named_outputs(project: Project) -> list[Value]:
