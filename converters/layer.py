@@ -179,8 +179,7 @@ class LayerHandle:
         draft = self._recorder.module(key, constructor, (weight.shape, weight.dtype), {}, self._layer)
         if draft.state.setdefault("", weight) != weight:
             self.unsupported("its calls need different numbers", "give each call a layer of its own in Keras")
-        value = self._recorder.call("attribute", key, (), {}, self._layer.path)
-        return value  # type: ignore[no-any-return]  # an attribute is one value
+        return self._recorder.call("attribute", key, (), {}, self._layer.path)  # type: ignore[no-any-return]  # one value
 
     def floating(self, x: Value) -> Value:
         """`x` in the floating-point type that the model has when it runs; `x` itself if it is of one already."""

@@ -11,6 +11,7 @@ import pytest
 
 from migrate.reference.client import Client
 from parity_tests.case import Case, case
+from parity_tests.texts import Texts
 
 
 class Bench:
@@ -78,3 +79,9 @@ def bench_model(bench: Bench) -> str:
     """The path of a small saved model, for tests that need any."""
     path: str = bench.ask(case("any model", "Dense(4, activation='relu'), Dense(3)", (5,)))["paths"][0]
     return path
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Texts:
+    """The texts that the tests of this run had emitted."""
+    return Texts(tmp_path_factory.mktemp("texts"))

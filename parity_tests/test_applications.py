@@ -15,7 +15,8 @@ import pytest
 from migrate.pipeline import convert_file
 from parity_tests.case import Case, case
 from parity_tests.parity import judge
-from parity_tests.test_cases import exports_and_compiles, reads_well, trainable
+from parity_tests.test_cases import exports_and_compiles, trainable
+from parity_tests.texts import Texts
 
 # Architecture -> side of a small image that it takes, None where the size is dynamic.
 SIZES: dict[str, int | None] = {
@@ -48,17 +49,17 @@ def test_there_are_forty() -> None:
 
 
 @pytest.mark.parametrize("case", [pytest.param(application(name), id=name) for name in IN_EVERY_RUN])
-def test_application(case: Case, built: Mapping[str, Any], tmp_path: Path) -> None:
-    agrees(case, built, tmp_path)
+def test_application(case: Case, built: Mapping[str, Any], texts: Texts, tmp_path: Path) -> None:
+    agrees(case, built, texts, tmp_path)
 
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("case", [pytest.param(application(name), id=name) for name in SIZES if name not in IN_EVERY_RUN])
-def test_every_application(case: Case, built: Mapping[str, Any], tmp_path: Path) -> None:
-    agrees(case, built, tmp_path)
+def test_every_application(case: Case, built: Mapping[str, Any], texts: Texts, tmp_path: Path) -> None:
+    agrees(case, built, texts, tmp_path)
 
 
-def agrees(case: Case, built: Mapping[str, Any], folder: Path) -> None:
+def agrees(case: Case, built: Mapping[str, Any], texts: Texts, folder: Path) -> None:
     conversion = convert_file(Path(built["paths"][0]), folder / "out")
     reference = dict(np.load(built["reference"]))
     for what, verdict in judge(folder / "out", reference):
@@ -66,6 +67,6 @@ def agrees(case: Case, built: Mapping[str, Any], folder: Path) -> None:
     assert conversion.parameters == {"total": built["total"], "trainable": built["trainable"]}
     assert trainable(folder / "out") == built["trainable"]
     assert conversion.permutes == case.permutes
-    reads_well(folder / "out" / "model.py")
+    texts.add(case.name, folder / "out" / "model.py")
     if not case.permutes:
         exports_and_compiles(folder / "out", [reference["in/0/0"]])

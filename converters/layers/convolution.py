@@ -102,7 +102,7 @@ def conv_transpose(
     activation: Any = None,
     use_bias: bool = True,
 ) -> Value:
-    """Kernel (k..., out, in) -> (in, out, k...). Where `same` cuts an odd number of cells, the last one is sliced off."""
+    """Kernel (k..., out, in) -> (in, out, k...). Where `same` cuts an odd number of cells, the last is sliced off."""
     w = layer.weights("kernel", "bias" if use_bias else None)
     window = Window(x, kernel_size, strides, dilation_rate, "valid")
     kernel = layer.expect(w.kernel, (*window.kernel, filters, None), "kernel")

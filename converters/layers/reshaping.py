@@ -127,10 +127,11 @@ def up_sampling(
     """Whole factors. Keras' bicubic has another constant (-0.5) than PyTorch's (-0.75) unless antialiased."""
     factors = spread(size, x.rank - 2)
     scale = tuple(float(f) for f in factors) if len(set(factors)) > 1 else float(factors[0])
-    if interpolation == "nearest":
-        return layer.function("F.interpolate", x, scale_factor=scale)  # type: ignore[no-any-return]  # one value
-    if interpolation == "bilinear":
-        return layer.function("F.interpolate", x, scale_factor=scale, mode="bilinear")  # type: ignore[no-any-return]
-    if interpolation == "bicubic":
-        return layer.function("F.interpolate", x, scale_factor=scale, mode="bicubic", antialias=True)  # type: ignore[no-any-return]
-    layer.unsupported(f"PyTorch has no {interpolation} interpolation", "use nearest, bilinear or bicubic in Keras")
+    modes: dict[str, dict[str, Any]] = {
+        "nearest": {},
+        "bilinear": {"mode": "bilinear"},
+        "bicubic": {"mode": "bicubic", "antialias": True},
+    }
+    if interpolation not in modes:
+        layer.unsupported(f"PyTorch has no {interpolation} interpolation", "use nearest, bilinear or bicubic in Keras")
+    return layer.function("F.interpolate", x, scale_factor=scale, **modes[interpolation])  # type: ignore[no-any-return]
