@@ -44,7 +44,7 @@ def main(folder: Path) -> None:
     images = images.reshape(-1, 8, 8, 1).astype("float32")
     train_x, test_x, train_y, test_y = train_test_split(images, labels, test_size=0.25, random_state=1, stratify=labels)
     model = build()
-    model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.fit(train_x, train_y, batch_size=32, epochs=15, verbose=2)
     folder.mkdir(parents=True, exist_ok=True)
     model.save(folder / "digits_cnn.keras")
