@@ -1,26 +1,19 @@
-"""Weight expressions: how arrays of the model file become a tensor of the PyTorch model, and back.
+"""The expressions. Constructors simplify as they go, so that what is left of a layout change is at most
 
-An expression is stored, not just done: the same one maps the weights, an optimizer's slots, a gradient,
-a newer checkpoint, and, by `restore`, trained PyTorch weights into the arrays of the Keras file.
-Constructors simplify as they go, so that what is left of a layout change is at most
 reshape(transpose(reshape(leaf))), whose outer reshape costs nothing when it is written row by row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Protocol
 
 from converters.arrangement import Flat, Perm
 from converters.errors import UserError
 
 Shape = tuple[int, ...]
-Array = np.ndarray[Any, Any]
-Read = Callable[["Leaf"], Array]
 
 
 class WeightSource(Protocol):
@@ -222,111 +215,3 @@ def merged_axes(base: Shape, shape: Shape) -> list[list[int]] | None:
             return None
         groups.append(group)
     return groups if position == len(base) else None
-
-
-def numpy_dtype(name: str) -> np.dtype[Any]:
-    """bfloat16 has no numpy type: its bits travel as uint16."""
-    return np.dtype("uint16" if name == "bfloat16" else name)
-
-
-def evaluate(weight: Weight, read: Read) -> Array:
-    """The array, as a view of what `read` returns wherever numpy can."""
-    match weight:
-        case Leaf():
-            return read(weight)
-        case Constant(value=value):
-            return _constant_array(weight, value)
-        case Transpose(base=base, axes=axes):
-            return evaluate(base, read).transpose(axes)
-        case Reshape(base=base):
-            return evaluate(base, read).reshape(weight.shape)
-        case Slice(base=base, axis=axis, start=start, stop=stop):
-            return evaluate(base, read)[(slice(None),) * axis + (slice(start, stop),)]
-        case Flip(base=base, axes=axes):
-            return np.flip(evaluate(base, read), axes)
-        case Concat(parts=parts, axis=axis):
-            return np.concatenate([evaluate(part, read) for part in parts], axis=axis)
-    raise TypeError(f"not a weight expression: {weight!r}")
-
-
-def _constant_array(weight: Weight, value: float | tuple[float, ...]) -> Array:
-    if weight.dtype == "bfloat16":
-        bits = np.asarray(value, np.float32).view(np.uint32) >> 16  # exact for 0, 1 and other short fractions
-        return np.broadcast_to(bits.astype(np.uint16).reshape(weight.shape if bits.ndim else ()), weight.shape)
-    array = np.asarray(value, numpy_dtype(weight.dtype))
-    return np.broadcast_to(array.reshape(weight.shape) if array.ndim else array, weight.shape)
-
-
-def restore(weight: Weight, array: Array, arrays: MutableMapping[str, Array]) -> None:
-    """The inverse of `evaluate`: writes the elements of `array` back into `arrays[leaf.key]`, in place.
-
-    Elements that come from constants are dropped. The arrays are C-contiguous and of the leaves' shapes.
-    """
-    match weight:
-        case Constant():
-            pass
-        case Transpose(base=base, axes=axes):
-            restore(base, array.transpose(np.argsort(axes)), arrays)
-        case Reshape(base=base):
-            restore(base, array.reshape(base.shape), arrays)
-        case Flip(base=base, axes=axes):
-            restore(base, np.flip(array, axes), arrays)
-        case Concat(parts=parts, axis=axis):
-            stops = np.cumsum([part.shape[axis] for part in parts])[:-1]
-            for part, piece in zip(parts, np.split(array, stops, axis=axis), strict=True):
-                restore(part, piece, arrays)
-        case _:
-            _view(weight, arrays)[...] = array
-
-
-def _view(weight: Weight, arrays: MutableMapping[str, Array]) -> Array:
-    """The window on the file's arrays that a chain of slices, reshapes and transposes looks through."""
-    view = evaluate(weight, lambda leaf: arrays[leaf.key])
-    if not any(np.shares_memory(view, arrays[leaf.key]) for leaf in weight.leaves()):
-        raise TypeError(f"{weight!r} is a copy of its leaves and has no inverse")
-    return view
-
-
-def to_json(weight: Weight) -> list[Any]:
-    """A weight expression as nested lists: ["transpose", [1, 0], ["leaf", "layers/dense/vars/0"]]."""
-    match weight:
-        case Leaf(key=key):
-            return ["leaf", key, list(weight.shape), weight.dtype]
-        case Constant(value=value):
-            return ["constant", value, list(weight.shape), weight.dtype]
-        case Transpose(base=base, axes=axes):
-            return ["transpose", list(axes), to_json(base)]
-        case Reshape(base=base, shape=shape):
-            return ["reshape", list(shape), to_json(base)]
-        case Slice(base=base, axis=axis, start=start, stop=stop):
-            return ["slice", [axis, start, stop], to_json(base)]
-        case Flip(base=base, axes=axes):
-            return ["flip", list(axes), to_json(base)]
-        case Concat(parts=parts, axis=axis):
-            return ["concat", axis, *map(to_json, parts)]
-    raise TypeError(f"not a weight expression: {weight!r}")
-
-
-def from_json(data: Sequence[Any]) -> Weight:
-    """The inverse of `to_json`."""
-    match data:
-        case ["leaf", str(key), shape, str(dtype)]:
-            return Leaf(tuple(shape), dtype, key)
-        case ["constant", value, shape, str(dtype)]:
-            return constant(value, shape, dtype)
-        case ["transpose", axes, base]:
-            return from_json(base).transpose(*axes)
-        case ["reshape", shape, base]:
-            return from_json(base).reshape(*shape)
-        case ["slice", [axis, start, stop], base]:
-            return from_json(base).slice(axis, start, stop)
-        case ["flip", axes, base]:
-            return from_json(base).flip(*axes)
-        case ["concat", axis, *parts]:
-            return concat([from_json(part) for part in parts], axis)
-    raise UserError(
-        "a weight expression in migration.json cannot be read",
-        expected="lists that start with leaf, constant, transpose, reshape, slice, flip or concat",
-        found=repr(data)[:80],
-        remedy="convert the model again",
-    )
