@@ -5,78 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from converters.arrangement import Arrangement, Perm, as_written, physical_axis, positive
-from converters.errors import Unsupported, UserError
+from converters.errors import Unsupported
 from converters.graph import Layer, Tree, Value, values
+from converters.layer.config import activation_name
+from converters.layer.module import ModuleHandle
+from converters.layer.recorder import Recorder
+from converters.layer.weights import NoWeights, Weights
 from converters.weights import Weight, constant
-
-
-class Draft(Protocol):
-    """A module that is being written down; see `graph.Module` for the meaning of its fields."""
-
-    key: str
-    state: dict[str, Weight]
-    frozen: set[str]
-    inference: bool
-    comment: str
-
-
-class Recorder(Protocol):
-    """Where the calls go. `migrate.lower` runs each of them on meta tensors as it is written."""
-
-    def call(self, kind: str, target: str, args: Sequence[Tree], kwargs: Mapping[str, Tree], origin: str) -> Tree: ...
-
-    def module(
-        self, key: str, constructor: str, args: Sequence[Any], kwargs: Mapping[str, Any], layer: Layer
-    ) -> Draft: ...
-
-    def convert(
-        self, op: str, layer: Layer, args: Sequence[Tree], kwargs: Mapping[str, Tree], *, calls: int = 1
-    ) -> Tree: ...
-
-    def coerce(self, value: Value, arrangement: Arrangement, origin: str) -> Value: ...
-
-    def differs(self, origin: str, what: str) -> bool: ...
-
-    def end_masks(self, inputs: Sequence[Value]) -> None: ...
-
-
-class ModuleHandle:
-    """A submodule of the emitted model. Call it to apply it."""
-
-    def __init__(self, recorder: Recorder, draft: Draft, origin: str) -> None:
-        self._recorder, self._draft, self._origin = recorder, draft, origin
-
-    def load(self, **state: Weight | None) -> ModuleHandle:
-        """Says which weight expression fills which tensor of the module's state dict; None fills nothing."""
-        for name, weight in state.items():
-            if weight is None:
-                continue
-            if self._draft.state.setdefault(name, weight) != weight:
-                raise UserError(
-                    f"{self._draft.key}: {name} would have to hold two different arrangements of one weight"
-                )
-        return self
-
-    def freeze(self, *names: str) -> ModuleHandle:
-        """These parameters do not learn, though the layer does."""
-        self._draft.frozen.update(names)
-        return self
-
-    def keep_in_inference(self) -> ModuleHandle:
-        """It stays in inference mode when the model trains, as a frozen BatchNormalization does."""
-        self._draft.inference = True
-        return self
-
-    def comment(self, text: str) -> ModuleHandle:
-        """What a reader has to know about it, above its line in `__init__`; equal ones are written once."""
-        self._draft.comment = text
-        return self
-
-    def __call__(self, *args: Tree, **kwargs: Tree) -> Any:
-        return self._recorder.call("module", self._draft.key, args, kwargs, self._origin)
 
 
 class LayerHandle:
@@ -131,7 +69,7 @@ class LayerHandle:
         taken = self._layer.weights.take(present)
         last = [name.rpartition("/")[2] for name in present]
         attributes = {n: (p if last.count(p) == 1 else n.replace("/", "_")) for n, p in zip(present, last, strict=True)}
-        return _Weights(**{attributes[name]: weight for name, weight in taken.items()})
+        return Weights(**{attributes[name]: weight for name, weight in taken.items()})
 
     def weight_count(self) -> int:
         """How many arrays the file holds for this layer: tells apart what old configs leave unsaid."""
@@ -305,42 +243,3 @@ class LayerHandle:
     def unsupported(self, reason: str, way_out: str) -> NoReturn:
         """This layer cannot be converted: the reason, and what the user can do."""
         raise Unsupported(reason, way_out)
-
-
-class _Weights(SimpleNamespace):
-    """Absent weights are None."""
-
-    def __getattr__(self, name: str) -> None:
-        return None
-
-
-class NoWeights:
-    """The weights of what has none."""
-
-    count = 0
-
-    def take(self, names: Sequence[str]) -> dict[str, Weight]:
-        if names:
-            raise UserError(f"expected the weights {list(names)}, found none")
-        return {}
-
-    def child(self, name: str) -> NoWeights:
-        return self
-
-
-def compact(sizes: Sequence[int]) -> int | tuple[int, ...]:
-    """One number instead of equal ones, as people write a kernel size."""
-    return sizes[0] if len(set(sizes)) == 1 else tuple(sizes)
-
-
-def activation_name(activation: Any) -> tuple[str | None, dict[str, Any] | None]:
-    """(name, None) of an activation function, or (class name, config) of an activation layer."""
-    if activation is None or isinstance(activation, str):
-        return activation, None
-    if isinstance(activation, Mapping):
-        name, config = activation.get("class_name"), activation.get("config")
-        if name == "function" and isinstance(config, str):
-            return config, None
-        if isinstance(name, str) and isinstance(config, Mapping):
-            return name, {k: v for k, v in config.items() if k not in ("name", "dtype")}
-    raise Unsupported(f"the activation {activation!r:.80} cannot be read", "check that the file is not damaged")

@@ -1,0 +1,34 @@
+"""Lowered graph -> the same graph with less in it: dead calls, repeated calls, permutes that weights can absorb."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from converters.graph import Call, Graph
+from migrate.simplify.folding import fold_padding, keep_dims
+from migrate.simplify.numbering import drop_dead, number_values
+from migrate.simplify.reorders import absorb_reorders
+
+__all__ = ["count_permutes", "simplify"]
+
+
+def simplify(graph: Graph) -> Graph:
+    """The simplified graph, nested models included. Shapes and meaning stay as they are."""
+    modules = tuple(
+        replace(module, graph=simplify(module.graph)) if module.graph is not None else module
+        for module in graph.modules
+    )
+    graph = replace(graph, modules=modules)
+    for step in (number_values, drop_dead, absorb_reorders, fold_padding, keep_dims, drop_dead):
+        graph = step(graph)
+    return graph.check()
+
+
+def count_permutes(graph: Graph) -> int:
+    """How many permutes happen at run time, nested models counted once for each call."""
+    nested = {module.key: count_permutes(module.graph) for module in graph.modules if module.graph is not None}
+    total = 0
+    for call in graph.nodes:
+        assert isinstance(call, Call)
+        total += nested.get(call.target, 0) if call.kind == "module" else call.target in ("permute", "transpose")
+    return total
