@@ -14,6 +14,14 @@ from parity_tests.case import Case, case
 from parity_tests.texts import Texts
 
 
+# The worker takes long for whole architectures: it makes them while the cases are judged. Texts are read at the end.
+ORDER = {"test_cases": 0, "test_applications": 2, "test_texts": 3}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: ORDER.get(item.path.stem, 1))
+
+
 class Bench:
     """The worker and the answers that it has given so far."""
 

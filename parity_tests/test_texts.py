@@ -1,4 +1,4 @@
-"""How the emitted texts read: all that this run wrote, by `ruff check` and `ruff format`. Runs after the cases, by its name."""
+"""How the emitted texts read: all that this run wrote, by `ruff check` and `ruff format`. Runs last (`conftest.ORDER`)."""
 
 from __future__ import annotations
 
