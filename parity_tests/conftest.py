@@ -13,7 +13,6 @@ from migrate.reference.client import Client
 from parity_tests.case import Case, case
 from parity_tests.texts import Texts
 
-
 # The worker takes long for whole architectures: it makes them while the cases are judged. Texts are read at the end.
 ORDER = {"test_cases": 0, "test_applications": 2, "test_texts": 3}
 
