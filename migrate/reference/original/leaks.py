@@ -1,0 +1,90 @@
+"""Float32 that is left inside a float64 run of TensorFlow: found op by op, and measured by disturbing it.
+
+An op whose result is float32 is found by a callback that sees every op. How much it matters is measured, not guessed:
+the model runs again with every such result changed at random by its rounding error, and the change is the leak.
+"""
+
+import contextlib
+
+import numpy as np
+
+SHORT = {"float32": 2.0**-24, "bfloat16": 2.0**-8, "float16": 2.0**-11}
+DRAWS, MARGIN = 3, 4.0  # runs that are compared; what a few random draws may miss of the worst case
+TABLES = {"ResizeBicubic": 2e-3}  # the coefficients come from a table of 1024 steps, whatever the precision
+
+
+class Leaks:
+    """Watches for short floats. `found`: {op: largest error known of it}, since `clear`."""
+
+    def __init__(self, reference):
+        self.active = reference.backend == "tensorflow"
+        self.found, self.random = {}, None
+
+    @contextlib.contextmanager
+    def watching(self):
+        if not self.active:
+            yield self
+            return
+        from tensorflow.python.framework import op_callbacks
+
+        op_callbacks.add_op_callback(self.on_op)
+        try:
+            yield self
+        finally:
+            op_callbacks.remove_op_callback(self.on_op)
+
+    def on_op(self, op_type, inputs, attrs, outputs, op_name=None, graph=None):
+        if graph is not None:
+            return None
+        op_type = op_type.decode() if isinstance(op_type, bytes) else op_type
+        changed = None
+        for place, output in enumerate(outputs):
+            name = getattr(getattr(output, "dtype", None), "name", "")
+            if name not in SHORT or not inexact(output):
+                continue
+            self.found[op_type] = max(self.found.get(op_type, 0.0), TABLES.get(op_type, 0.0))
+            if self.random is not None:
+                changed = changed or list(outputs)
+                changed[place] = self.disturbed(output, SHORT[name])
+        return changed
+
+    def disturbed(self, tensor, step):
+        import tensorflow as tf
+
+        values = tensor.numpy().astype("float64")
+        values = values * (1.0 + step * self.random.uniform(-1, 1, values.shape))
+        return tf.constant(values, tensor.dtype)
+
+    def size(self, run, expected):
+        """The largest change of the arrays that `run` gives, relative to the scale of each, under disturbance."""
+        worst = max(self.found.values()) if self.found else 0.0
+        for draw in range(DRAWS):
+            self.random = np.random.RandomState(draw)
+            try:
+                again = run()
+            finally:
+                self.random = None
+            for one, other in zip(again, expected):
+                worst = max(worst, MARGIN * distance(one, other))
+        return worst
+
+    def clear(self):
+        self.found = {}
+
+
+def inexact(tensor):
+    """Whether float32 may have rounded a value: short binary fractions are what they were meant to be."""
+    values = tensor.numpy().astype("float64") * 1024
+    values = values[np.isfinite(values)]
+    return bool(values.size) and not np.array_equal(values, np.round(values))
+
+
+def distance(one, other):
+    """The largest difference of two arrays, relative to the scale of the second."""
+    if one is None or other is None or np.asarray(other).dtype.kind != "f" or not np.asarray(other).size:
+        return 0.0
+    one, other = np.asarray(one, "float64"), np.asarray(other, "float64")
+    finite = np.isfinite(one) & np.isfinite(other)
+    if not finite.any():
+        return 0.0
+    return float(np.abs(one - other)[finite].max() / (np.abs(other[finite]).max() or 1.0))
