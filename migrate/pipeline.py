@@ -68,32 +68,48 @@ def convert_file(
     check_free(folder, overwrite=overwrite)
     progress("read")
     with read(path, weights=weights, input_shape=input_shape) as source:
-        progress("convert")
-        lowered = lower(source.graph, exact=exact)
-        graph = with_ties(simplify(lowered.graph), source.graph)
-        check_nothing_lost(source, graph)
-        progress("write source")
-        names = assign_names(graph, name or class_name_for(source), locals_used(graph))
-        text = source_of(
-            graph, names, f"Converted from the Keras model {source.graph.name!r} (Keras {source.keras_version})."
-        )
-        progress("check source")
-        model = check(text.text, graph, names)
+        done = translate(source, name=name, exact=exact, progress=progress)
+        project, expressions = done.project, done.project.weights()
         progress("write weights")
-        origin = Origin(source.path.name, source.sha256(), source.format, source.keras_version)
-        project = Project(origin, __version__, source.graph, graph, names, text.places, lowered.drift)
-        expressions = project.weights()
-        sites = sites_of(model, source.graph, graph, expressions)
         with new_folder(folder, overwrite=overwrite, needed=sum(map(nbytes, expressions.values()))) as beside:
-            (beside / "model.py").write_text(text.text)
-            (beside / "migration.json").write_text(migration_json(project, text.text, sites))
+            (beside / "model.py").write_text(done.text)
+            (beside / "migration.json").write_text(done.migration)
             (beside / "README.md").write_text(readme(project))
             write_safetensors(beside / "weights.safetensors", expressions, source.arrays.read)
             files = sorted(file.name for file in beside.iterdir())
     return Conversion(
-        folder, project.class_name, "direct", count_layers(source.graph), project.counts(), count_permutes(graph),
-        time.perf_counter() - start, files, lowered.drift,
+        folder, project.class_name, "direct", count_layers(source.graph), project.counts(),
+        count_permutes(project.graph), time.perf_counter() - start, files, project.drift,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A model file as a PyTorch project of which nothing is written yet: model.py and migration.json as texts."""
+
+    project: Project
+    text: str
+    migration: str
+
+
+def translate(
+    source: Source, *, name: str = "", exact: bool = False, progress: Progress = lambda step: None
+) -> Translation:
+    """The project of an opened model file. Raises UserError, of which `Gaps` lists what has no converter."""
+    progress("convert")
+    lowered = lower(source.graph, exact=exact)
+    graph = with_ties(simplify(lowered.graph), source.graph)
+    check_nothing_lost(source, graph)
+    progress("write source")
+    names = assign_names(graph, name or class_name_for(source), locals_used(graph))
+    title = f"Converted from the Keras model {source.graph.name!r} (Keras {source.keras_version})."
+    text = source_of(graph, names, title)
+    progress("check source")
+    model = check(text.text, graph, names)
+    origin = Origin(source.path.name, source.sha256(), source.format, source.keras_version)
+    project = Project(origin, __version__, source.graph, graph, names, text.places, lowered.drift)
+    sites = sites_of(model, source.graph, graph, project.weights())
+    return Translation(project, text.text, migration_json(project, text.text, sites))
 
 
 def check_name(name: str) -> None:
