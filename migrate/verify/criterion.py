@@ -1,9 +1,11 @@
 """When two tensors are the same: equality is proved in float64 and measured in float32.
 
-A. In float64 both frameworks must agree to 1e-10 of the scale, in the worst element: no bug hides there, and
+A. In float64 both frameworks must agree to 1e-10, in norm and in the worst element: no bug hides there, and
    a correct port sits at 1e-15. A known leak of float32 constants in Keras is a limit with a reason.
-B. In float32, PyTorch's RMS distance from the float64 truth may be at most 4 times TensorFlow's own distance
-   from it, plus 4 ulp of the scale.
+B. In float32, PyTorch's distance from the float64 truth may be at most 4 times TensorFlow's own distance from it,
+   plus 4 ulp of the scale: RMS against RMS, worst element against worst element.
+
+Shape, kind of dtype, and the places of NaNs and infinities are compared first.
 """
 
 from __future__ import annotations
@@ -17,11 +19,16 @@ Array = np.ndarray[Any, Any]
 ALLOWED_FLOAT64 = 1e-10
 TIMES_REFERENCE = 4.0
 ULPS = 4.0
+EPSILON = {"float32": float(np.finfo(np.float32).eps), "float16": float(np.finfo(np.float16).eps), "bfloat16": 2.0**-7}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How far two tensors are apart, how far they may be, and where the worst element is."""
+    """How far two tensors are apart, how far they may be, and where the worst element is.
+
+    `max_rel` and `allowed_rel` are of the worst element, relative to the scale of the tensor; `norm_rel` and
+    `allowed_norm` of the RMS. `why` says what differs where it is not the numbers.
+    """
 
     passed: bool
     max_abs: float
@@ -29,12 +36,31 @@ class Verdict:
     allowed_rel: float
     index: tuple[int, ...]
     why: str = ""
+    norm_rel: float = 0.0
+    allowed_norm: float = 0.0
+    found: float | None = None
+    expected: float | None = None
+
+    @property
+    def excess(self) -> float:
+        """The distance as a multiple of what is allowed: above 1 is too far."""
+        if self.why:
+            return float("inf")
+        pairs = ((self.max_rel, self.allowed_rel), (self.norm_rel, self.allowed_norm))
+        return max(distance / allowed if allowed else distance for distance, allowed in pairs)
 
 
 def scale_of(reference: Array) -> float:
     """The largest finite magnitude; 1 where everything is zero."""
     finite = np.abs(reference[np.isfinite(reference)]) if reference.size else reference
     return float(finite.max()) if finite.size and finite.max() > 0 else 1.0
+
+
+def rms_of(reference: Array) -> float:
+    """The root mean square of what is finite; 1 where everything is zero."""
+    finite = reference[np.isfinite(reference)].astype(np.float64) if reference.size else reference
+    root = float(np.sqrt(np.mean(finite**2))) if finite.size else 0.0
+    return root if root > 0 else 1.0
 
 
 def same_form(found: Array, expected: Array) -> str:
@@ -54,39 +80,69 @@ def same_form(found: Array, expected: Array) -> str:
     return ""
 
 
-def compare_float64(found: Array, expected: Array, leak: float = 0.0) -> Verdict:
-    """Part A. `leak`: the measured relative error that Keras itself is known to carry into float64."""
-    return _judge(found, expected, max(ALLOWED_FLOAT64, leak))
+def compare_float64(found: Array, expected: Array, leak: float = 0.0, scale: float = 0.0) -> Verdict:
+    """Part A. `leak`: the measured relative error that Keras itself is known to carry into float64.
 
-
-def _judge(found: Array, expected: Array, allowed: float) -> Verdict:
+    `scale`: at least this is what the error is measured against, for sums whose terms cancel.
+    """
     if why := same_form(found, expected):
-        return Verdict(False, np.inf, np.inf, allowed, (), why)
-    if not found.size:
-        return Verdict(True, 0.0, 0.0, allowed, ())
-    difference = np.abs(found.astype(np.float64) - expected.astype(np.float64))
-    difference = np.where(np.isfinite(difference), difference, 0.0)
-    index = np.unravel_index(int(difference.argmax()), difference.shape)
-    worst = float(difference[index])
-    relative = worst / scale_of(expected)
-    return Verdict(relative <= allowed, worst, relative, allowed, tuple(int(i) for i in index))
+        return refused(why)
+    allowed = max(ALLOWED_FLOAT64, leak)
+    scales = (max(scale, scale_of(expected)), max(scale, rms_of(expected)))
+    return _judged(found, expected, (allowed, allowed), scales)
 
 
-def compare_float32(found: Array, expected: Array, truth: Array, leak: float = 0.0) -> Verdict:
+def compare_float32(found: Array, expected: Array, truth: Array, leak: float = 0.0, scale: float = 0.0) -> Verdict:
     """Part B: `found` by PyTorch and `expected` by the original, both float32, against the float64 `truth`."""
     if why := same_form(found, expected):
-        return Verdict(False, np.inf, np.inf, 0.0, (), why)
-    scale = scale_of(truth)
-    allowed = max(TIMES_REFERENCE * _rms(expected, truth) / scale + ULPS * float(np.finfo(np.float32).eps), leak)
+        return refused(why)
+    scale = max(scale, scale_of(truth))
+    worst, norm = _distances(expected, truth)
+    floor = ULPS * EPSILON["float32"]
+    allowed = tuple(max(TIMES_REFERENCE * distance / scale + floor, leak) for distance in (worst, norm))
+    return _judged(found, truth, (allowed[0], allowed[1]), (scale, scale))
+
+
+def compare_lower(found: Array, truth: Array, dtype: str, depth: int) -> Verdict:
+    """A run in bfloat16 or float16 against the float64 truth: every one of `depth` layers may round once, as sums of
+    independent errors grow, and a worst element lies within 6 deviations."""
+    if why := same_form(found, truth):
+        return refused(why)
+    norm = ULPS * EPSILON[dtype] * float(np.sqrt(max(depth, 1)))
+    return _judged(found, truth, (6 * norm, norm), (scale_of(truth), scale_of(truth)))
+
+
+def refused(why: str) -> Verdict:
+    """The verdict on tensors whose numbers cannot be compared."""
+    return Verdict(False, np.inf, np.inf, 0.0, (), why)
+
+
+def _judged(found: Array, truth: Array, allowed: tuple[float, float], scales: tuple[float, float]) -> Verdict:
+    """`allowed`: the relative distance of the worst element, and of the RMS; `scales`: what each is relative to."""
     if not found.size:
-        return Verdict(True, 0.0, 0.0, allowed, ())
-    difference = np.abs(np.nan_to_num(found.astype(np.float64) - truth))
+        return Verdict(True, 0.0, 0.0, allowed[0], (), allowed_norm=allowed[1])
+    difference = _difference(found, truth)
     index = np.unravel_index(int(difference.argmax()), difference.shape)
-    relative = _rms(found, truth) / scale
-    return Verdict(relative <= allowed, float(difference[index]), relative, allowed, tuple(int(i) for i in index))
+    worst, norm = _distances(found, truth)
+    relative = (worst / scales[0], norm / scales[1])
+    return Verdict(
+        relative[0] <= allowed[0] and relative[1] <= allowed[1],
+        worst, relative[0], allowed[0], tuple(int(i) for i in index), "", relative[1], allowed[1],
+        float(found[index]), float(truth[index]),
+    )  # fmt: skip
 
 
-def _rms(found: Array, truth: Array) -> float:
-    difference = found.astype(np.float64) - truth.astype(np.float64)
-    finite = difference[np.isfinite(difference)]
-    return float(np.sqrt(np.mean(finite**2))) if finite.size else 0.0
+def _difference(found: Array, truth: Array) -> Array:
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(found.astype(np.float64) - truth.astype(np.float64))
+    return np.where(np.isfinite(difference), difference, 0.0)
+
+
+def _distances(found: Array, truth: Array) -> tuple[float, float]:
+    """(largest, RMS) of the differences, NaNs and infinities left out."""
+    difference = _difference(found, truth)
+    if not difference.size:
+        return 0.0, 0.0
+    finite = np.isfinite(found.astype(np.float64)) & np.isfinite(truth.astype(np.float64))
+    squares = difference[finite] ** 2
+    return float(difference.max()), float(np.sqrt(squares.mean())) if squares.size else 0.0

@@ -1,0 +1,67 @@
+"""Outputs in inference mode: every set of inputs that the original was run on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from migrate.verify.bundle import Bundle
+from migrate.verify.criterion import Array, Verdict, compare_float32, compare_float64, refused
+from migrate.verify.emitted import Emitted
+from migrate.verify.report import Check, Finding
+
+Run = Callable[[Sequence[Array]], list[Array]]
+
+
+def check_forward(emitted: Emitted, bundle: Bundle, dtype: str) -> Check:
+    """Each output for each set of inputs; sets differ in batch size and in the sizes of dynamic dimensions."""
+    findings = [
+        finding
+        for number, inputs in enumerate(bundle.sets)
+        for finding in compared(emitted, bundle, dtype, number, inputs.name, emitted.run)
+    ]
+    return Check("forward", dtype, tuple(findings), len(bundle.sets), notes=leak_notes(bundle))
+
+
+def compared(emitted: Emitted, bundle: Bundle, dtype: str, number: int, case: str, run: Run) -> list[Finding]:
+    """The outputs of one run, compared with those of the original."""
+    names = [output["name"] for output in emitted.migration["outputs"]]
+    expected = bundle.output_arrays(dtype, number)
+    try:
+        found = run(bundle.input_arrays(number))
+    except Exception as error:  # an edited model can fail in any way, and that is a result
+        return [Finding("outputs", refused(described(error)), "", case)]
+    truth = bundle.output_arrays("float64", number) if dtype == "float32" else expected
+    leak = leak_of(bundle)
+    return [
+        Finding(f"output {name}", judge(dtype, given, array, real, leak), layer_named(emitted, name), case)
+        for name, given, array, real in zip(names, found, expected, truth, strict=True)
+    ]
+
+
+def judge(dtype: str, found: Array, expected: Array, truth: Array, leak: float = 0.0, scale: float = 0.0) -> Verdict:
+    """The verdict on a tensor of a float64 or a float32 run."""
+    if dtype == "float64":
+        return compare_float64(found, expected, leak, scale)
+    return compare_float32(found, expected, truth, leak, scale)
+
+
+def leak_of(bundle: Bundle) -> float:
+    """How much float32 the original is known to carry into its float64 run."""
+    return max((float(leak["size"]) for leak in bundle.leaks), default=0.0)
+
+
+def leak_notes(bundle: Bundle) -> tuple[str, ...]:
+    return tuple(
+        f"known limit {leak['size']:.1e}: {leak['layer']} ({leak['op']}) computes in float32 in the original"
+        for leak in bundle.leaks
+    )
+
+
+def layer_named(emitted: Emitted, name: str) -> str:
+    return name if name in emitted.migration["layers"] else ""
+
+
+def described(error: Exception) -> str:
+    """An error in one line."""
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0] if text else ''}"[:200]

@@ -1,0 +1,158 @@
+"""Gradients of every parameter and every float input, through the same weight expressions as the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from converters.weights import restore
+from migrate.verify.bundle import Bundle, Gradients
+from migrate.verify.criterion import Array, refused, scale_of
+from migrate.verify.emitted import Emitted, array_of
+from migrate.verify.forward import described, judge, leak_of
+from migrate.verify.report import Check, Finding
+from migrate.verify.switches import dropout_off, keras_batch_norm
+
+# What is left of a sum whose terms cancel is rounding of the terms: errors below 1e-4 of the largest gradient are
+# measured against that (a bias in front of a BatchNorm has the gradient 0, and both frameworks give 1e-17).
+OF_THE_LARGEST = 1e-4
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one backward pass left: by path in the model file, by input, the outputs, and the state of BatchNorm."""
+
+    weights: Mapping[str, Array]
+    inputs: Sequence[Array | None]
+    outputs: Sequence[Array]
+    state: Mapping[str, Array]
+
+
+def check_gradients(emitted: Emitted, bundle: Bundle, dtype: str) -> Check:
+    """A fixed random projection of the outputs, in inference mode and in training mode without dropout."""
+    findings: list[Finding] = []
+    for mode in bundle.modes:
+        expected, truth = bundle.gradients(dtype, mode), bundle.gradients("float64", mode)
+        try:
+            found = backward(emitted, bundle, training=mode == "training")
+        except Exception as error:  # an edited model can fail in any way, and that is a result
+            findings.append(Finding("gradients", refused(described(error)), "", mode))
+            continue
+        findings += _compared(emitted, bundle, dtype, mode, found, expected, truth)
+    return Check("gradients", dtype, tuple(findings), len(findings))
+
+
+def backward(emitted: Emitted, bundle: Bundle, *, training: bool) -> Pass:
+    """One forward and backward pass. The model is as it was before, its gradients are gone."""
+    model = emitted.model
+    kept = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    inputs = emitted.tensors(bundle.input_arrays(bundle.gradient_set))
+    for tensor in inputs:
+        tensor.requires_grad_(tensor.is_floating_point())
+    try:
+        with dropout_off(model.train(training)), keras_batch_norm(model, emitted.migration):
+            outputs = emitted.in_keras_order(model(*inputs))
+            projected(outputs, bundle.projections()).backward()  # type: ignore[no-untyped-call]
+        weights = summed_by_path(emitted, {k: p.grad for k, p in model.named_parameters() if p.grad is not None})
+        state = state_by_path(emitted, model.state_dict())
+        given = [_input_gradient(emitted, number, tensor) for number, tensor in enumerate(inputs)]
+        return Pass(weights, given, [array_of(output) for output in outputs], state)
+    finally:
+        model.zero_grad(set_to_none=True)
+        model.load_state_dict(kept)
+        model.eval()
+
+
+def projected(outputs: Sequence[torch.Tensor], projections: Sequence[Array | None]) -> torch.Tensor:
+    """The sum of all outputs, each element times a fixed number."""
+    terms = [
+        (output * torch.from_numpy(projection).to(output.device, output.dtype)).sum()
+        for output, projection in zip(outputs, projections, strict=True)
+        if projection is not None
+    ]
+    return torch.stack([term.double() for term in terms]).sum()
+
+
+def _input_gradient(emitted: Emitted, number: int, tensor: torch.Tensor) -> Array | None:
+    if tensor.grad is None:
+        return None
+    permute = emitted.migration["inputs"][number]["permute"]
+    return array_of(tensor.grad).transpose(np.argsort(permute))
+
+
+def summed_by_path(emitted: Emitted, gradients: Mapping[str, torch.Tensor]) -> dict[str, Array]:
+    """By key of the state dict -> by path in the model file; what one array got in several places is added."""
+    found: dict[str, Array] = {}
+    for key, gradient in gradients.items():
+        for path, part in state_by_path(emitted, {key: gradient}).items():
+            found[path] = found[path] + part if path in found else part
+    return found
+
+
+def state_by_path(emitted: Emitted, state: Mapping[str, torch.Tensor]) -> dict[str, Array]:
+    """Tensors by key of the state dict -> arrays by path in the model file, in its layout."""
+    arrays: dict[str, Array] = {}
+    for key, tensor in state.items():
+        weight = emitted.weights.get(key)
+        if weight is not None:
+            array = array_of(tensor)
+            for leaf in weight.leaves():
+                arrays.setdefault(leaf.key, np.zeros(leaf.shape, array.dtype))
+            restore(weight, array, arrays)
+    return arrays
+
+
+def _compared(
+    emitted: Emitted, bundle: Bundle, dtype: str, mode: str, found: Pass, expected: Gradients, truth: Gradients
+) -> list[Finding]:
+    leak = leak_of(bundle)
+    everything = [*truth.weights.values(), *(array for array in truth.inputs if array is not None)]
+    floor = OF_THE_LARGEST * max((scale_of(array) for array in everything), default=1.0)
+    owners = layers_of_paths(emitted)
+    findings = []
+    for path, array in expected.weights.items():
+        what, layer = f"gradient of {name_of(bundle, path)}", owners.get(path, "")
+        missing = refused("no gradient: it is frozen, or nothing depends on it")
+        given = found.weights.get(path)
+        same = judge(dtype, given, array, truth.weights[path], leak, floor) if given is not None else missing
+        findings.append(Finding(what, same, layer, mode))
+    for path in sorted(set(found.weights) - set(expected.weights)):
+        if np.any(found.weights[path]):
+            why = refused("it has a gradient, and none in the original")
+            findings.append(Finding(f"gradient of {name_of(bundle, path)}", why, owners.get(path, ""), mode))
+    for number, (given, array) in enumerate(zip(found.inputs, expected.inputs, strict=True)):
+        if array is not None:
+            what = f"gradient of input {emitted.migration['inputs'][number]['name']}"
+            real = truth.inputs[number]
+            assert real is not None
+            given_array = np.zeros_like(array) if given is None else given
+            findings.append(Finding(what, judge(dtype, given_array, array, real, leak, floor), "", mode))
+    for number, (output, array) in enumerate(zip(found.outputs, expected.outputs, strict=True)):
+        what = f"output {emitted.migration['outputs'][number]['name']} in {mode} mode"
+        findings.append(Finding(what, judge(dtype, output, array, truth.outputs[number], leak), "", mode))
+    for path, array in expected.state.items():
+        what = f"{name_of(bundle, path)} after a step in {mode} mode"
+        given = found.state.get(path)
+        same = (
+            refused("it is not in the model") if given is None else judge(dtype, given, array, truth.state[path], leak)
+        )
+        findings.append(Finding(what, same, owners.get(path, ""), mode))
+    return findings
+
+
+def layers_of_paths(emitted: Emitted) -> dict[str, str]:
+    """Path in the model file -> the Keras layer that it belongs to."""
+    return {leaf.key: emitted.layer_of(key) for key, weight in emitted.weights.items() for leaf in weight.leaves()}
+
+
+def name_of(bundle: Bundle, path: str) -> str:
+    """What the original calls an array of the file."""
+    return bundle.weights[path].variable if path in bundle.weights else path
+
+
+def trainable(model: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]

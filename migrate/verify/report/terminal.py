@@ -1,0 +1,84 @@
+"""The report on a terminal: a short table, and one sentence of verdict."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from migrate.verify.report import Check, LayerRow, Report
+
+
+def show(report: Report) -> None:
+    """Prints the report. A pipe has no width: nothing is cut short there."""
+    console = Console(soft_wrap=True)
+    if not console.is_terminal:
+        console.width = 1000
+    table = Table("check", "dtype", "result", "compared", "worst", "error", "allowed", box=None, pad_edge=False)
+    for check in report.checks:
+        table.add_row(*map(escape, cells(check)), style="" if check.passed else "red")
+    console.print(table)
+    for note in report.notes:
+        console.print(f"note: {escape(note)}", highlight=False)
+    for check in report.checks:
+        for note in check.notes:
+            console.print(f"{check.name}: {escape(note)}", highlight=False)
+    for name in report.written:
+        console.print(f"written: {escape(name)}", highlight=False)
+    console.print(escape(verdict(report)), style="bold" if report.passed else "bold red", highlight=False)
+
+
+def cells(check: Check) -> tuple[str, ...]:
+    """One line of the table."""
+    worst = check.worst
+    if check.skipped:
+        return check.name, check.dtype, "skipped", "", check.skipped, "", ""
+    result = "ok" if check.passed else f"{len(check.failed)} FAILED"
+    if worst is None:
+        return check.name, check.dtype, result, "0", "", "", ""
+    what = " ".join(filter(None, (worst.what, f"({worst.case})" if worst.case else "")))
+    if worst.verdict.why:
+        return check.name, check.dtype, result, str(len(check.findings)), what, worst.verdict.why, ""
+    if not worst.verdict.allowed_rel:  # nothing was measured: it is equal
+        return check.name, check.dtype, result, str(len(check.findings)), "", "0", "0"
+    allowed = f"{worst.verdict.allowed_rel:.1e}"
+    return check.name, check.dtype, result, str(len(check.findings)), what, f"{worst.verdict.max_rel:.1e}", allowed
+
+
+def verdict(report: Report) -> str:
+    """One sentence: it is the same, or which layer is at fault and where it stands."""
+    if report.passed:
+        skipped = [check.name for check in report.checks if check.skipped]
+        made = dict.fromkeys(check.name for check in report.checks if not check.skipped)
+        but = f"; not checked: {', '.join(dict.fromkeys(skipped))}" if skipped else ""
+        return f"PASSED: {report.project} computes what {report.model} computes ({', '.join(made)}){but}."
+    if report.divergent is not None:
+        return f"FAILED: the first layer whose own error is out of bounds is {fault(report.divergent)}."
+    failed = next(check for check in report.checks if not check.passed)
+    finding = failed.failed[0]
+    layer = f", of layer {finding.layer}" if finding.layer and finding.layer not in finding.what else ""
+    case = f" ({finding.case})" if finding.case else ""
+    return f"FAILED: {failed.name}: {finding.what}{layer}{case}: {measured(finding.verdict)}."
+
+
+def fault(row: LayerRow) -> str:
+    """The layer, its line of model.py, and how far it is off."""
+    own = row.own
+    assert own is not None
+    where = f" at model.py line {row.place.line} `{row.place.text}`" if row.place is not None else ""
+    return f"{row.layer} ({row.class_name}){where}: {measured(own)}"
+
+
+def measured(verdict: object) -> str:
+    """A verdict in words."""
+    from migrate.verify.criterion import Verdict
+
+    assert isinstance(verdict, Verdict)
+    at = (
+        f"at {list(verdict.index)} expected {verdict.expected:.9g}, found {verdict.found:.9g}"
+        if verdict.expected is not None and verdict.found is not None
+        else ""
+    )
+    if verdict.why:
+        return "; ".join(filter(None, (verdict.why, at)))
+    return f"{at}, relative error {verdict.max_rel:.1e}, allowed {verdict.allowed_rel:.1e}"

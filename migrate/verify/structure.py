@@ -1,0 +1,105 @@
+"""Parameters, their shapes, dtypes and numbers, inputs and outputs: what can be compared without running anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+
+from converters.weights import Leaf, Weight, evaluate
+from migrate.verify.bundle import Bundle, Interface
+from migrate.verify.criterion import Array, Verdict, refused
+from migrate.verify.emitted import Emitted
+from migrate.verify.report import Check, Finding
+
+Read = Callable[[Leaf], Array]
+SAME = Verdict(True, 0.0, 0.0, 0.0, ())
+
+
+def check_structure(emitted: Emitted, bundle: Bundle, read: Read | None) -> Check:
+    """`emitted` in the precision of its file; `read`: the arrays of the model file, to compare the weights with."""
+    state = emitted.model.state_dict(keep_vars=True)
+    findings = [
+        *_counts(emitted, bundle, state),
+        *_interface("input", bundle.inputs, emitted.migration["inputs"]),
+        *_interface("output", bundle.outputs, emitted.migration["outputs"]),
+        *_parameters(emitted, bundle, state, read),
+    ]
+    return Check("structure", "", tuple(findings), len(findings))
+
+
+def equal(found: Any, expected: Any) -> Verdict:
+    """The verdict on something that is no tensor."""
+    return SAME if found == expected else refused(f"{found}, expected {expected}")
+
+
+def _counts(emitted: Emitted, bundle: Bundle, state: Mapping[str, torch.Tensor]) -> Iterator[Finding]:
+    """Parameters as Keras counts them: the numbers of the file, and those of them that an optimizer moves."""
+    learning = {key for key, tensor in state.items() if tensor.requires_grad}
+    total = {leaf for key in state if key in emitted.weights for leaf in emitted.weights[key].leaves()}
+    trained = {leaf for key in learning if key in emitted.weights for leaf in emitted.weights[key].leaves()}
+    unmapped = sum(prod(info.shape) for key, info in bundle.weights.items() if not info.trainable) if not total else 0
+    yield Finding("number of parameters", equal(_size(total) + unmapped, bundle.parameters["total"]))
+    yield Finding("number of trainable parameters", equal(_size(trained), bundle.parameters["trainable"]))
+
+
+def _size(leaves: set[Leaf]) -> int:
+    return sum(prod(leaf.shape) for leaf in leaves)
+
+
+def _interface(kind: str, stated: list[Interface], found: list[Mapping[str, Any]]) -> Iterator[Finding]:
+    yield Finding(f"number of {kind}s", equal(len(found), len(stated)))
+    for original, entry in zip(stated, found, strict=False):
+        name = entry["name"]
+        yield Finding(f"shape of {kind} {name}", _compatible(entry["keras_shape"], original.shape))
+        yield Finding(f"dtype of {kind} {name}", equal(entry["dtype"], original.dtype))
+
+
+def _compatible(found: list[int | None], stated: tuple[int | None, ...]) -> Verdict:
+    """A size that the original leaves open may have been worked out."""
+    same = len(found) == len(stated) and all(s is None or f == s for f, s in zip(found, stated, strict=True))
+    return SAME if same else refused(f"{list(found)}, expected {list(stated)}")
+
+
+def _parameters(
+    emitted: Emitted, bundle: Bundle, state: Mapping[str, torch.Tensor], read: Read | None
+) -> Iterator[Finding]:
+    for key in sorted(set(emitted.weights) - set(state)):
+        yield Finding(f"tensor {key}", refused("model.py has no such tensor"), emitted.layer_of(key))
+    for key, tensor in state.items():
+        weight, layer = emitted.weights.get(key), emitted.layer_of(key)
+        if weight is None:
+            yield Finding(f"tensor {key}", refused("no weight of the original fills it"), layer)
+            continue
+        yield Finding(f"shape of {key}", equal(list(tensor.shape), list(weight.shape)), layer)
+        yield Finding(f"dtype of {key}", equal(str(tensor.dtype).removeprefix("torch."), weight.dtype), layer)
+        yield Finding(f"{key} learns", _learns(tensor, weight, bundle), layer)
+        if read is not None and list(tensor.shape) == list(weight.shape):
+            yield Finding(f"numbers of {key}", _same_numbers(tensor, weight, read), layer)
+
+
+def _learns(tensor: torch.Tensor, weight: Weight, bundle: Bundle) -> Verdict:
+    """A parameter learns if all arrays that it is made of do in the original."""
+    leaves = [leaf.key for leaf in weight.leaves() if leaf.key in bundle.weights]
+    if not leaves:
+        return equal(tensor.requires_grad, False)
+    return equal(tensor.requires_grad, all(bundle.weights[key].trainable for key in leaves))
+
+
+def _same_numbers(tensor: torch.Tensor, weight: Weight, read: Read) -> Verdict:
+    """Bit for bit what the model file holds."""
+    expected = np.asarray(evaluate(weight, read))
+    stored = tensor.detach()
+    found = stored.view(torch.uint16).numpy() if stored.dtype == torch.bfloat16 else stored.numpy()
+    wrong = np.argwhere(found != expected)
+    if not len(wrong):
+        return SAME
+    index = tuple(int(i) for i in wrong[0])
+    difference = abs(float(found[index]) - float(expected[index]))
+    why = f"{len(wrong)} of {found.size} numbers are not the file's"
+    return Verdict(
+        False, difference, difference, 0.0, index, why, found=float(found[index]), expected=float(expected[index])
+    )
