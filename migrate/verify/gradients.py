@@ -124,22 +124,21 @@ def _compared(
         if np.any(found.weights[path]):
             why = refused("it has a gradient, and none in the original")
             findings.append(Finding(f"gradient of {name_of(bundle, path)}", why, owners.get(path, ""), mode))
-    for number, (given, array) in enumerate(zip(found.inputs, expected.inputs, strict=True)):
-        if array is not None:
+    for number, (kept, wanted) in enumerate(zip(found.inputs, expected.inputs, strict=True)):
+        if wanted is not None:
             what = f"gradient of input {emitted.migration['inputs'][number]['name']}"
             real = truth.inputs[number]
             assert real is not None
-            given_array = np.zeros_like(array) if given is None else given
-            findings.append(Finding(what, judge(dtype, given_array, array, real, leak, floor), "", mode))
+            same = judge(dtype, np.zeros_like(wanted) if kept is None else kept, wanted, real, leak, floor)
+            findings.append(Finding(what, same, "", mode))
     for number, (output, array) in enumerate(zip(found.outputs, expected.outputs, strict=True)):
         what = f"output {emitted.migration['outputs'][number]['name']} in {mode} mode"
         findings.append(Finding(what, judge(dtype, output, array, truth.outputs[number], leak), "", mode))
     for path, array in expected.state.items():
         what = f"{name_of(bundle, path)} after a step in {mode} mode"
-        given = found.state.get(path)
-        same = (
-            refused("it is not in the model") if given is None else judge(dtype, given, array, truth.state[path], leak)
-        )
+        left = found.state.get(path)
+        missing = refused("it is not in the model")
+        same = judge(dtype, left, array, truth.state[path], leak) if left is not None else missing
         findings.append(Finding(what, same, owners.get(path, ""), mode))
     return findings
 

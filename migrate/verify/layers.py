@@ -14,10 +14,8 @@ from migrate.verify.bundle import Bundle, LayerCall
 from migrate.verify.criterion import Array, Verdict, compare_float32, compare_float64, refused, scale_of
 from migrate.verify.emitted import Emitted, array_of
 from migrate.verify.recorder import Event, Recorder, source_file
-from migrate.verify.report import Check, Finding, LayerRow, Place
+from migrate.verify.report import BINS, Check, Finding, LayerRow, Place
 from migrate.verify.sites import Key, Site, SiteMap
-
-BINS = tuple(range(-18, 3))  # log10 of the relative errors in a histogram
 
 
 @dataclass(frozen=True)

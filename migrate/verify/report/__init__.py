@@ -10,6 +10,8 @@ from typing import Any
 
 from migrate.verify.criterion import Verdict
 
+BINS = tuple(range(-18, 3))  # log10 of the relative errors in a histogram
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -74,7 +76,7 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class Report:
-    """The result of `verify`. `passed` if every check holds."""
+    """The result of `verify`. `passed` if every check holds. `source`: the text of model.py; `written`: files made."""
 
     model: str
     project: str
@@ -84,6 +86,7 @@ class Report:
     layers: tuple[LayerRow, ...] = ()
     commands: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    source: str = ""
     written: tuple[str, ...] = field(default=())
 
     @property

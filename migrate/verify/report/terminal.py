@@ -6,7 +6,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from migrate.verify.criterion import Verdict
 from migrate.verify.report import Check, LayerRow, Report
+
+COLUMNS = ("check", "dtype", "result", "compared", "worst", "error", "allowed")
 
 
 def show(report: Report) -> None:
@@ -14,7 +17,7 @@ def show(report: Report) -> None:
     console = Console(soft_wrap=True)
     if not console.is_terminal:
         console.width = 1000
-    table = Table("check", "dtype", "result", "compared", "worst", "error", "allowed", box=None, pad_edge=False)
+    table = Table(*COLUMNS, box=None, pad_edge=False)
     for check in report.checks:
         table.add_row(*map(escape, cells(check)), style="" if check.passed else "red")
     console.print(table)
@@ -69,16 +72,11 @@ def fault(row: LayerRow) -> str:
     return f"{row.layer} ({row.class_name}){where}: {measured(own)}"
 
 
-def measured(verdict: object) -> str:
+def measured(verdict: Verdict) -> str:
     """A verdict in words."""
-    from migrate.verify.criterion import Verdict
-
-    assert isinstance(verdict, Verdict)
-    at = (
-        f"at {list(verdict.index)} expected {verdict.expected:.9g}, found {verdict.found:.9g}"
-        if verdict.expected is not None and verdict.found is not None
-        else ""
-    )
+    at = f"at {list(verdict.index)} " if verdict.index else ""
+    if verdict.expected is not None and verdict.found is not None:
+        at += f"expected {verdict.expected:.9g}, found {verdict.found:.9g}"
     if verdict.why:
         return "; ".join(filter(None, (verdict.why, at)))
     return f"{at}, relative error {verdict.max_rel:.1e}, allowed {verdict.allowed_rel:.1e}"
