@@ -8,8 +8,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from converters.errors import Gap, Gaps, UserError
 from migrate.coexist import keep_apart
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from migrate.backporting import Backport
     from migrate.inspection import Inspection
     from migrate.pipeline import Conversion
+    from migrate.transferring import Transfer
+    from migrate.verify.bundle import Bundle
 
-__all__ = ["Gap", "Gaps", "UserError", "__version__", "convert", "inspect", "load"]
+__all__ = ["Gap", "Gaps", "UserError", "__version__", "capture", "backport", "convert", "inspect", "load", "transfer"]
 
 keep_apart()
 
@@ -78,6 +82,82 @@ def load(folder: str | os.PathLike[str], *, dtype: torch.dtype | None = None) ->
     from migrate.loading import load_project
 
     return load_project(Path(folder), dtype=dtype)
+
+
+def capture(
+    model: Any,
+    folder: str | os.PathLike[str],
+    *,
+    checks: Sequence[str] = (),
+    dtypes: Sequence[str] = ("float64", "float32"),
+    seed: int = 0,
+    inputs: str | os.PathLike[str] | None = None,
+    python: str | os.PathLike[str] = "",
+    backend: Literal["tensorflow", "jax"] = "tensorflow",
+    trust: bool = False,
+    timeout: float | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    input_shape: tuple[int | None, ...] | None = None,
+) -> Bundle:
+    """Runs the original in its own framework and records a reference bundle; see `migrate.verify.bundle.Bundle`.
+
+    `checks`: what to record, everything by default. `inputs`: an .npz with inputs of your own, besides those that are
+    drawn. `python`: the interpreter that has the original's framework. `trust`: code in the file may run.
+    `timeout`: seconds without a sign of life. Raises UserError if the original cannot be run; nothing is written then.
+    """
+    keep_apart()
+    from migrate.memory import on_disk
+    from migrate.reference.capture import Options, capture_file
+
+    defaults = Options()
+    options = Options(
+        checks=tuple(checks) or defaults.checks, dtypes=tuple(dtypes), seed=seed, inputs=_path(inputs),
+        python=os.fspath(python), backend=backend, trust=trust, timeout=timeout or defaults.timeout,
+    )  # fmt: skip
+    with on_disk(model) as path:
+        return capture_file(path, Path(folder), options, weights=_path(weights), input_shape=input_shape)
+
+
+def transfer(
+    model: Any,
+    folder: str | os.PathLike[str],
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    input_shape: tuple[int | None, ...] | None = None,
+) -> Transfer:
+    """Loads a newer checkpoint of the same model into a converted folder; see `migrate.transferring.Transfer`.
+
+    `model`: as for `convert`, or a file of weights alone. Raises UserError that names the layer that does not fit;
+    nothing is changed then.
+    """
+    keep_apart()
+    from migrate.memory import on_disk
+    from migrate.transferring import transfer_file
+
+    with on_disk(model) as path:
+        return transfer_file(path, Path(folder), weights=_path(weights), input_shape=input_shape)
+
+
+def backport(
+    folder: str | os.PathLike[str],
+    model: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    input_shape: tuple[int | None, ...] | None = None,
+    overwrite: bool = False,
+) -> Backport:
+    """Writes PyTorch weights into `output`, a copy of the Keras file `model`; see `migrate.backporting.Backport`.
+
+    `weights`: a checkpoint of the folder's model (`.safetensors`, or `.pt` with its state dict); by default those in
+    the folder. Raises UserError where a weight has no place in the file; nothing is written then.
+    """
+    keep_apart()
+    from migrate.backporting import backport_file
+
+    return backport_file(
+        Path(folder), Path(model), Path(output), weights=_path(weights), input_shape=input_shape, overwrite=overwrite
+    )
 
 
 def _path(path: str | os.PathLike[str] | None) -> Path | None:

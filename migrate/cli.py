@@ -21,6 +21,7 @@ from converters.errors import Gaps, UserError
 from migrate.coexist import keep_apart
 
 MODEL = click.argument("model", type=click.Path(path_type=Path))
+PROJECT = click.argument("project", metavar="DIR", type=click.Path(path_type=Path))
 READING = (
     click.option("--weights", type=click.Path(path_type=Path), help="The weights (.h5) of an architecture (.json)."),
     click.option("--input-shape", help="Of one sample, such as 28,28,1, where the file does not state it."),
@@ -50,23 +51,25 @@ def main() -> None:
     """Saved Keras models -> PyTorch projects that stand alone."""
 
 
-def command(*options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def command(
+    *options: Any, arguments: tuple[Any, ...] = (MODEL,)
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A command whose errors become a message and exit code 2."""
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         @wraps(function)
-        def run(*, debug: bool, **arguments: Any) -> None:
+        def run(*, debug: bool, **given: Any) -> None:
             try:
-                function(**arguments)
+                function(**given)
             except UserError as error:
                 if debug:
                     raise
-                if arguments.get("as_json") and isinstance(error, Gaps):
+                if given.get("as_json") and isinstance(error, Gaps):
                     click.echo(json.dumps({"ok": False, "gaps": [gap.to_json() for gap in error.gaps]}))
                 click.echo(f"tf2torch: {error}", err=True)
                 sys.exit(2)
 
-        for option in reversed((MODEL, *options, *TALKING)):
+        for option in reversed((*arguments, *options, *TALKING)):
             run = option(run)
         return main.command(name=function.__name__.rstrip("_"), help=function.__doc__)(run)
 
@@ -113,6 +116,102 @@ def convert(
         click.echo(json.dumps(done.to_json(), indent=1))
     elif not quiet:
         show_conversion(done)
+
+
+RUNNING = (
+    click.option("--checks", help="Some of structure,forward,layers,gradients,training; all by default."),
+    click.option("--seed", type=int, default=0, help="Of the inputs, targets and projections that are drawn."),
+    click.option("--inputs", type=click.Path(path_type=Path), help="Your own inputs besides: an .npz, by input name."),
+    click.option("--python", default="", help="The interpreter that has the original's framework."),
+    click.option(
+        "--backend", type=click.Choice(["tensorflow", "jax"]), default="tensorflow", help="What Keras 3 uses."
+    ),
+    click.option("--trust", is_flag=True, help="Run code that the model file brings with it."),
+    click.option("--timeout", type=float, help="Seconds without a sign of life after which the original has hung."),
+)
+
+
+@command(
+    click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The folder to write."),
+    *READING,
+    *RUNNING,
+    click.option("--dtype", type=click.Choice(["float64", "float32", "both"]), default="both", help="Of the runs."),
+)
+def capture(
+    model: Path, output: Path, weights: Path | None, input_shape: str | None, dtype: str, as_json: bool, quiet: bool,
+    verbose: bool, **running: Any,
+) -> None:  # fmt: skip
+    """Runs MODEL in its own framework and records a reference bundle."""
+    from migrate.reference.capture import capture_file
+    from migrate.show import show_capture
+
+    keep_apart()
+    with progress_bar(hidden=quiet or as_json, verbose=verbose) as progress:
+        bundle = capture_file(
+            model, output, capture_options(dtype=dtype, **running), weights=weights,
+            input_shape=parsed_shape(input_shape), progress=progress,
+        )  # fmt: skip
+    if as_json:
+        click.echo(json.dumps(bundle.summary(), indent=1))
+    elif not quiet:
+        show_capture(bundle)
+
+
+def capture_options(
+    *, dtype: str, checks: str | None, seed: int, inputs: Path | None, python: str, backend: str, trust: bool,
+    timeout: float | None,
+) -> Any:  # fmt: skip
+    """`migrate.reference.capture.Options` of the command line."""
+    from migrate.reference.capture import Options
+
+    defaults = Options()
+    return Options(
+        checks=split_names(checks) or defaults.checks, dtypes=defaults.dtypes if dtype == "both" else (dtype,),
+        seed=seed, inputs=inputs, python=python, backend="jax" if backend == "jax" else "tensorflow", trust=trust,
+        timeout=timeout or defaults.timeout,
+    )  # fmt: skip
+
+
+def split_names(text: str | None) -> tuple[str, ...]:
+    """`forward,layers` as names."""
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+@command(*READING, arguments=(MODEL, PROJECT))
+def transfer(
+    model: Path, project: Path, weights: Path | None, input_shape: str | None, as_json: bool, quiet: bool, verbose: bool
+) -> None:
+    """Loads MODEL, a newer checkpoint of the same model, into the project DIR."""
+    from migrate.show import show_transfer
+
+    done = migrate.transfer(model, project, weights=weights, input_shape=parsed_shape(input_shape))
+    if as_json:
+        click.echo(json.dumps(done.to_json(), indent=1))
+    elif not quiet:
+        show_transfer(done)
+
+
+@command(
+    click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The Keras file to write."),
+    click.option("--weights", type=click.Path(path_type=Path), help="A trained checkpoint (.safetensors, .pt)."),
+    click.option("--input-shape", help="Of one sample, where MODEL does not state it."),
+    click.option("--overwrite", is_flag=True, help="Replace the file if it exists."),
+    arguments=(PROJECT, MODEL),
+)
+def backport(
+    project: Path, model: Path, output: Path, weights: Path | None, input_shape: str | None, overwrite: bool,
+    as_json: bool, quiet: bool, verbose: bool,
+) -> None:  # fmt: skip
+    """Writes the PyTorch weights of the project DIR into a copy of MODEL, its Keras file."""
+    from migrate.show import show_backport
+
+    done = migrate.backport(
+        project, model, output, weights=weights, input_shape=parsed_shape(input_shape), overwrite=overwrite
+    )
+    if as_json:
+        click.echo(json.dumps(done.to_json(), indent=1))
+    elif not quiet:
+        show_backport(done)
 
 
 def parsed_shape(text: str | None) -> tuple[int | None, ...] | None:

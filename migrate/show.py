@@ -7,8 +7,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from converters.errors import Gaps
+from migrate.backporting import Backport
 from migrate.inspection import Inspection
 from migrate.pipeline import Conversion
+from migrate.transferring import Transfer
+from migrate.verify.bundle import Bundle
 
 
 def show_conversion(done: Conversion) -> None:
@@ -20,6 +23,33 @@ def show_conversion(done: Conversion) -> None:
     )
     for what, layers in done.drift.items():
         print(f"in training, {len(layers)} layers differ from Keras (--exact removes it): {what}")
+
+
+def show_capture(bundle: Bundle) -> None:
+    """What was recorded, by what, and what to know of it."""
+    versions = ", ".join(f"{name} {version}" for name, version in bundle.versions.items() if name != "backend")
+    print(f"{bundle.folder}: {', '.join(bundle.checks)} in {' and '.join(bundle.dtypes)}, by {versions}")
+    for leak in bundle.leaks:
+        where = f"layer {leak['layer']!r}" if leak["layer"] else "the whole model"
+        print(f"float32 is left in the float64 run, {leak['what']} of {where}: {leak['op']}, {leak['size']:.1e}")
+    for note in bundle.notes:
+        print(note)
+
+
+def show_transfer(done: Transfer) -> None:
+    """What was loaded, and what else in the project it makes out of date."""
+    print(f"{done.folder}: {done.tensors} tensors from {done.file} (sha256 {done.sha256[:12]})")
+    if done.renamed:
+        print(f"{len(done.renamed)} layers have other names there, and were matched by their place in the model")
+    for note in done.notes:
+        print(f"note: {note}")
+
+
+def show_backport(done: Backport) -> None:
+    """What was written, and what stayed."""
+    print(f"{done.file}: {done.changed} of {done.arrays} arrays have new numbers")
+    for note in done.notes:
+        print(f"note: {note}")
 
 
 def show_inspection(found: Inspection) -> None:

@@ -65,7 +65,7 @@ class Worker:
         return {"outputs": outputs}
 
     def versions(self, generation=3):
-        return dict(self.reference(generation).versions(), python=sys.version.split()[0], numpy=np.__version__)
+        return self.reference(generation).versions()
 
 
 def main():

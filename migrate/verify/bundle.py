@@ -186,6 +186,11 @@ class Bundle:
     def sets(self) -> list[InputSet]:
         return self._parsed(lambda: [InputSet(e["name"], int(e["batch"])) for e in self.document["sets"]])
 
+    def summary(self) -> dict[str, Any]:
+        """What `capture --json` shows."""
+        keys = ("versions", "origin", "seed", "dtypes", "checks", "sets", "parameters", "leaks", "notes")
+        return {"ok": True, "folder": str(self.folder)} | {key: self.document.get(key) for key in keys}
+
     # -- forward ---------------------------------------------------------------------------------------
 
     def input_arrays(self, number: int) -> list[Array]:

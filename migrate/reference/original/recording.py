@@ -70,7 +70,8 @@ class Recorder:
         outputs = self.within(Frame(path, calls, *inside), self.with_fallback(call, layer), layer, args, kwargs)
         self.record(path, calls, layer, args, kwargs, outputs)
         if self.watch is not None and not is_model(layer):
-            self.watch(path, lambda: call(layer, *args, **kwargs), outputs)
+            opaque = Frame(path, calls, {}, {})
+            self.watch(path, lambda: self.within(opaque, call, layer, args, kwargs), outputs)
         return outputs
 
     def within(self, frame, call, layer, args, kwargs):

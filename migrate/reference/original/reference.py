@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sys
 import tempfile
 
 import numpy as np
@@ -29,7 +30,8 @@ class Reference:
 
     def versions(self):
         """Of what runs the model, by name."""
-        found = {"keras": self.keras.__version__, "backend": self.backend}
+        found = {"python": sys.version.split()[0], "numpy": np.__version__}
+        found.update(keras=self.keras.__version__, backend=self.backend)
         found[self.backend] = __import__(self.backend).__version__
         return found
 
