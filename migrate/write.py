@@ -101,14 +101,7 @@ def new_folder(target: Path, *, overwrite: bool, needed: int) -> Iterator[Path]:
     except OSError as error:
         raise _cannot_write(target, error) from error
     try:
-        free = shutil.disk_usage(beside).free
-        if free < needed:
-            raise UserError(
-                f"too little room to write {target}",
-                expected=f"{needed:,} bytes",
-                found=f"{free:,} bytes free",
-                remedy="free some space, or choose another disk",
-            )
+        check_room(beside, target, needed)
         yield beside
         beside.chmod(0o777 & ~_umask())
         _replace(beside, target)
@@ -146,3 +139,39 @@ def _cannot_write(target: Path, error: OSError) -> UserError:
         found=error.strerror or str(error),
         remedy="check the path, its permissions and the free space; nothing was written",
     )
+
+
+@contextmanager
+def replaced(target: Path, *, needed: int = 0) -> Iterator[Path]:
+    """A path to write to that takes the place of `target` in one rename; on any error `target` is as it was.
+
+    `needed`: bytes that will be written; too little room is found before anything is.
+    """
+    target = target.absolute()
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        os.close(handle)
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+    beside = Path(name)
+    try:
+        check_room(beside, target, needed)
+        yield beside
+        beside.chmod(target.stat().st_mode if target.exists() else 0o666 & ~_umask())
+        os.replace(beside, target)
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def check_room(place: Path, target: Path, needed: int) -> None:
+    """Raises UserError where the disk has less room than will be written."""
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise UserError(
+            f"too little room to write {target}",
+            expected=f"{needed:,} bytes",
+            found=f"{free:,} bytes free",
+            remedy="free some space, or choose another disk",
+        )

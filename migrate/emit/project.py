@@ -124,7 +124,7 @@ def layer_entries(project: Project) -> Iterator[tuple[str, dict[str, Any]]]:
     for call, place in project.places.items():
         if place not in lines.setdefault(call.origin, []):
             lines[call.origin].append(place)
-    for layer, op, wrapper in _source_layers(project.source):
+    for layer, op, wrapper in source_layers(project.source):
         # What a Bidirectional wraps has no module of its own: it is where the wrapper is.
         home = wrapper if wrapper and layer.path not in modules and layer.path not in lines else layer.path
         yield (
@@ -148,7 +148,7 @@ def _modules(graph: Graph, names: Names, prefix: str = "") -> Iterator[tuple[str
             yield from _modules(module.graph, names, f"{path}.")
 
 
-def _source_layers(graph: Graph) -> Iterator[tuple[Layer, str, str]]:
+def source_layers(graph: Graph) -> Iterator[tuple[Layer, str, str]]:
     """(layer, op, path of the layer that wraps it) of all layers, those within others included."""
     seen = set()
     for node in graph.nodes:
@@ -161,6 +161,6 @@ def _source_layers(graph: Graph) -> Iterator[tuple[Layer, str, str]]:
 def _with_inner(layer: Layer, op: str, wrapper: str) -> Iterator[tuple[Layer, str, str]]:
     yield layer, op, wrapper
     if layer.graph is not None:
-        yield from _source_layers(layer.graph)
+        yield from source_layers(layer.graph)
     for child in layer.children.values():
         yield from _with_inner(child, "model" if child.graph else f"layers.{child.class_name}", layer.path)

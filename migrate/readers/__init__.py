@@ -29,8 +29,9 @@ Shape = tuple[int | None, ...]
 class Source:
     """A model file that has been opened: its graph, its arrays, and what it says about itself.
 
-    `weights`: the paths of the arrays that belong to the model, not to its training. `weights_path`: the file that
-    holds them, where the architecture is a file of its own.
+    `weights`: the paths of the arrays that belong to the model, not to its training. `copies`: those of arrays that
+    hold another one's numbers once more ('' where it cannot be told whose). `weights_path`: the file that holds them,
+    where the architecture is a file of its own.
     """
 
     path: Path
@@ -40,6 +41,7 @@ class Source:
     arrays: Arrays
     training: Mapping[str, Any]
     weights: list[str]
+    copies: Mapping[str, str]
     weights_path: Path | None = None
 
     def __enter__(self) -> Source:
@@ -76,8 +78,8 @@ def _of_archive(
     path: Path, config: dict[str, Any], metadata: Mapping[str, Any], arrays: Arrays, input_shape: Shape | None
 ) -> Source:
     stated = str(metadata.get("keras_version", "3.x"))
-    graph, paths = _graph(config, Version.of(stated, config), TreeStore(arrays), input_shape)
-    return Source(path, "keras archive", stated, graph, arrays, config.get("compile_config") or {}, paths)
+    graph, paths, copies = _graph(config, Version.of(stated, config), TreeStore(arrays), input_shape)
+    return Source(path, "keras archive", stated, graph, arrays, config.get("compile_config") or {}, paths, copies)
 
 
 def _of_hdf5(path: Path, arrays: Arrays, input_shape: Shape | None) -> Source:
@@ -88,8 +90,8 @@ def _of_hdf5(path: Path, arrays: Arrays, input_shape: Shape | None) -> Source:
     training = parse_object(path, "training_config", text(attributes.get("training_config", "{}")))
     version = Version.of(text(attributes.get("keras_version", "")), config)
     store = open_store(path, arrays, version.numbers)
-    graph, paths = _graph(config, version, store, input_shape)
-    return Source(path, "hdf5", version.text, graph, arrays, training, paths)
+    graph, paths, copies = _graph(config, version, store, input_shape)
+    return Source(path, "hdf5", version.text, graph, arrays, training, paths, copies)
 
 
 def _of_json(
@@ -99,14 +101,14 @@ def _of_json(
     store: TreeStore | LegacyStore = TreeStore(arrays)
     if not is_tree(arrays):
         store = open_store(weights or path, arrays, version.numbers)
-    graph, paths = _graph(config, version, store, input_shape)
-    return Source(path, "json and weights", version.text, graph, arrays, {}, paths, weights)
+    graph, paths, copies = _graph(config, version, store, input_shape)
+    return Source(path, "json and weights", version.text, graph, arrays, {}, paths, copies, weights)
 
 
 def _graph(
     config: Mapping[str, Any], version: Version, store: TreeStore | LegacyStore, input_shape: Shape | None
-) -> tuple[Graph, list[str]]:
-    """The graph, and the paths of the arrays that belong to it."""
+) -> tuple[Graph, list[str], dict[str, str]]:
+    """The graph, the paths of the arrays that belong to it, and those of copies of some."""
     if not is_model(config):
         raise UserError(
             f"the model is of a class of its own, {str(config.get('class_name'))!r:.80}",
@@ -118,7 +120,7 @@ def _graph(
     name = inner.get("name") if isinstance(inner, Mapping) else None
     reading = Reading(version.numbers, store, ordering_of(config), input_shape)
     graph = reading.model(config, str(name or "model"), "", store.root())
-    return graph, sorted(set(store.paths()) - set(reading.copies))
+    return graph, sorted(set(store.paths()) - set(reading.copies)), reading.copies
 
 
 def _guarded(arrays: Arrays, read_source: Callable[[], Source]) -> Source:

@@ -50,8 +50,8 @@ class Reading:
     store: Store
     ordering: str = "tf"
     input_shape: tuple[int | None, ...] | None = None
-    known: dict[str, Layer] = field(default_factory=dict)  # what tells layers apart -> the first that is so
-    copies: list[str] = field(default_factory=list)  # paths of arrays that are another layer's, written once more
+    known: dict[str, tuple[Layer, WeightSource]] = field(default_factory=dict)  # identity -> the first that is so
+    copies: dict[str, str] = field(default_factory=dict)  # array that is written once more -> the one that it repeats
     repeated: set[int] = field(default_factory=set)  # ids of the configs of layers that are like one further up
 
     def model(
@@ -82,17 +82,18 @@ class Reading:
             own_path = f"{path}/{entry.name}" if path else entry.name
             first = self.known.get(identity(config)) if entry.has_weights else None
             if first is not None and (source.count == 0 or config.get("shared_object_id") is not None):
-                made.append(self.twin(first, own_path, source))
+                made.append(self.twin(*first, own_path, source))
                 continue
             made.append(self.layer(config, entry.name, own_path, source, trainable))
             if entry.has_weights:
-                self.known.setdefault(identity(config), made[-1])
+                self.known.setdefault(identity(config), (made[-1], source))
         return made
 
-    def twin(self, first: Layer, path: str, weights: WeightSource) -> Layer:
+    def twin(self, first: Layer, original: WeightSource, path: str, weights: WeightSource) -> Layer:
         """A layer that stands in another model too. Its weights are there; HDF5 files of old hold them once more."""
-        names = [str(number) for number in range(weights.count)]
-        self.copies.extend(leaf.key for weight in weights.take(names).values() for leaf in weight.leaves())
+        if copies := array_paths(weights):
+            originals = array_paths(original) if original.count == weights.count else [""] * len(copies)
+            self.copies.update(zip(copies, originals, strict=True))
         return replace(moved(first, first.path, path), twin=first.twin or first.path)
 
     def entry(self, config: Any, position: int, skip_input: bool) -> Entry:
@@ -223,7 +224,13 @@ class Reading:
         if not path and self.input_shape is not None and len(inputs) == 1:
             key, value = next(iter(inputs.items()))
             inputs[key] = Value(value.name, self._said(value.shape), value.dtype)
-        return Assembly(name, layers, calls, inputs, unwraps=self.version < (3,)).graph(inner)
+        return Assembly(name, layers, calls, inputs, unwraps=self.version < (3, 11)).graph(inner)
+
+
+def array_paths(weights: WeightSource) -> list[str]:
+    """The paths of all arrays of a layer, in the order of the file."""
+    names = [str(number) for number in range(weights.count)]
+    return [leaf.key for weight in weights.take(names).values() for leaf in weight.leaves()]
 
 
 def moved(layer: Layer, old: str, new: str) -> Layer:
