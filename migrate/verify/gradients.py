@@ -114,7 +114,9 @@ def _compared(
     floor = OF_THE_LARGEST * max((scale_of(array) for array in everything), default=1.0)
     owners = layers_of_paths(emitted)
     findings = []
-    for path, array in expected.weights.items():
+    learning = {path for path, info in bundle.weights.items() if info.trainable}
+    for path in sorted(learning & set(expected.weights)):
+        array = expected.weights[path]
         what, layer = f"gradient of {name_of(bundle, path)}", owners.get(path, "")
         missing = refused("no gradient: it is frozen, or nothing depends on it")
         given = found.weights.get(path)

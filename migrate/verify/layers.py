@@ -72,7 +72,7 @@ def _notes(sites: SiteMap, recorded: Sequence[Recorded], bundle: Bundle) -> tupl
     if sites.edited:
         notes.append("model.py is not as convert wrote it; its lines were matched with those of the original text")
     seen = {item.site.layer for item in recorded}
-    unseen = sorted({call.layer for call in bundle.layer_calls} - seen)
+    unseen = sorted({call.layer for call in bundle.layer_calls} - seen - sites.models)
     if unseen:
         notes.append(f"{len(unseen)} of the original's layers have no place of their own: {', '.join(unseen[:5])}")
     leaks = {leak["layer"] for leak in bundle.leaks}

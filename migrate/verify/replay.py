@@ -1,4 +1,4 @@
-"""The evidence that travels with an emitted project: inputs and outputs of the original, and a test that replays them."""
+"""The evidence that travels with an emitted project: inputs and outputs of the original, and a test on them."""
 
 from __future__ import annotations
 

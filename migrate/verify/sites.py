@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ class Site:
     call: tuple[int, ...]
     output: int
     key: Key | None
-    order: Any = ()
+    order: Any = field(default=(), hash=False)
     within: str = ""
 
     def in_keras_order(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -62,10 +62,11 @@ class SiteMap:
         self.text = (folder / "model.py").read_text(encoding="utf-8").splitlines()
         self.moved = moved_lines(migration["lines"], checksums("\n".join(self.text)))
         self.edited = list(migration["lines"]) != checksums("\n".join(self.text))
+        self.models = {path for path, layer in migration["layers"].items() if layer["converter"] == "model"}
         self.sites = [
             self._site(path, tuple(int(part) for part in call.split("/")), number, entry)
             for path, layer in migration["layers"].items()
-            if layer["converter"] != "model"  # what it gives out is what its last layer does
+            if path not in self.models  # what they give out is what their last layer does
             for call, outputs in layer["calls"].items()
             for number, entry in enumerate(outputs)
         ]

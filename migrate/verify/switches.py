@@ -70,9 +70,9 @@ def keras_batch_norm(model: nn.Module, migration: Mapping[str, Any]) -> Iterator
     def correct(module: Any, inputs: Any, output: Any) -> None:
         if module.training and module.momentum is not None:
             count = inputs[0].numel() / inputs[0].shape[1]
-            with torch.no_grad():
+            with torch.no_grad():  # a new tensor: the backward pass still looks at the old one
                 moved = module.running_var - (1 - module.momentum) * before.pop(module)
-                module.running_var.sub_(moved / count)
+                module.running_var = module.running_var - moved / count
 
     modules = [
         m for name, m in model.named_modules() if name in paths and isinstance(m, nn.modules.batchnorm._BatchNorm)

@@ -54,8 +54,8 @@ def _verdict(report: Report) -> Iterator[Markup]:
 def _checks(report: Report) -> Iterator[Markup]:
     yield element("h2", "Checks")
     yield table(COLUMNS, [_check(check) for check in report.checks], id="checks")
-    for check in report.checks:
-        yield from (element("p", f"{check.name} {check.dtype}: {note}", class_="soft") for note in check.notes)
+    for name, note in dict.fromkeys((check.name, note) for check in report.checks for note in check.notes):
+        yield element("p", f"{name}: {note}", class_="soft")
 
 
 def _check(check: Check) -> Markup:

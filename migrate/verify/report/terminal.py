@@ -11,6 +11,8 @@ from migrate.verify.report import Check, LayerRow, Report
 
 COLUMNS = ("check", "dtype", "result", "compared", "worst", "error", "allowed")
 
+WHY_AT_MOST = 60  # columns of a reason in the table
+
 
 def show(report: Report) -> None:
     """Prints the report. A pipe has no width: nothing is cut short there."""
@@ -23,9 +25,8 @@ def show(report: Report) -> None:
     console.print(table)
     for note in report.notes:
         console.print(f"note: {escape(note)}", highlight=False)
-    for check in report.checks:
-        for note in check.notes:
-            console.print(f"{check.name}: {escape(note)}", highlight=False)
+    for name, note in dict.fromkeys((check.name, note) for check in report.checks for note in check.notes):
+        console.print(f"{name}: {escape(note)}", highlight=False)
     for name in report.written:
         console.print(f"written: {escape(name)}", highlight=False)
     console.print(escape(verdict(report)), style="bold" if report.passed else "bold red", highlight=False)
@@ -41,11 +42,15 @@ def cells(check: Check) -> tuple[str, ...]:
         return check.name, check.dtype, result, "0", "", "", ""
     what = " ".join(filter(None, (worst.what, f"({worst.case})" if worst.case else "")))
     if worst.verdict.why:
-        return check.name, check.dtype, result, str(len(check.findings)), what, worst.verdict.why, ""
+        return check.name, check.dtype, result, str(len(check.findings)), what, shortened(worst.verdict.why), ""
     if not worst.verdict.allowed_rel:  # nothing was measured: it is equal
         return check.name, check.dtype, result, str(len(check.findings)), "", "0", "0"
     allowed = f"{worst.verdict.allowed_rel:.1e}"
     return check.name, check.dtype, result, str(len(check.findings)), what, f"{worst.verdict.max_rel:.1e}", allowed
+
+
+def shortened(text: str) -> str:
+    return text if len(text) <= WHY_AT_MOST else f"{text[: WHY_AT_MOST - 3]}..."
 
 
 def verdict(report: Report) -> str:
