@@ -36,7 +36,8 @@ Whatever cannot be translated raises `Unsupported` with the name of the thing an
 """
 
 from converters.training.losses import Loss, Output, loss
-from converters.training.optimizers import Optimizer, Variable, optimizer
+from converters.training.optimizer_classes import Variable
+from converters.training.optimizers import Optimizer, optimizer
 from converters.training.piece import Attribute, Call, Name, Piece, build
 
 __all__ = [

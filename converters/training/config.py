@@ -57,8 +57,11 @@ class Options:
             self._wrong(key, value, "a number")
         return value
 
-    def optional(self, key: str) -> float | None:
-        return self.number(key) if self._left.get(key) is not None else self._left.pop(key, None)
+    def optional(self, key: str, default: float | None = None) -> float | None:
+        """A number or None; the default only where the key is missing."""
+        if key not in self._left:
+            return default
+        return self.number(key) if self._left[key] is not None else self._left.pop(key)
 
     def flag(self, key: str, default: bool = False) -> bool:
         value = self._left.pop(key, default)

@@ -53,7 +53,7 @@ def decayed(schedule: Schedule, decay: float) -> Schedule:
     return _per_step("inverse_time_decay", schedule.initial, initial=schedule.initial, steps=1, rate=decay)
 
 
-def _per_step(name: str, first: float, torch_form: Call | None = None, **options: Any) -> Schedule:
+def _per_step(name: str, first: float, torch_form: Call | None = None, /, **options: Any) -> Schedule:
     """A function of the step, in the form of a torch scheduler where there is an equal one."""
     rate = Function(f"schedules.{name}", tuple(options.items()))
     return Schedule(first, Piece(torch_form or call("schedules.PerStep", OPTIMIZER, rate)), rate)
@@ -115,8 +115,9 @@ def cosine_decay(options: Options) -> Schedule:
     initial, steps, alpha = options.number("initial_learning_rate"), _steps(options), options.number("alpha", 0.0)
     target, warmup = options.optional("warmup_target"), options.number("warmup_steps", 0)
     first = target if target is not None and not warmup else initial
-    extra = {} if target is None else {"warmup_target": target, "warmup_steps": warmup}
-    return _per_step("cosine_decay", first, initial=initial, steps=steps, alpha=alpha, **extra)
+    given = {"initial": initial, "steps": steps, "alpha": alpha}
+    given |= {} if target is None else {"warmup_target": target, "warmup_steps": warmup}
+    return _per_step("cosine_decay", first, None, **given)
 
 
 def cosine_decay_restarts(options: Options) -> Schedule:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import json
+import pkgutil
+import subprocess
+import sys
 import textwrap
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -16,6 +20,7 @@ from converters.training.piece import HOMES, LOCAL, Attribute, Call, Name, Piece
 from migrate.emit.literals import literal
 from migrate.emit.source import formatted
 
+LINE_LENGTH = 120
 STANDARD = ("nn", "F", "init")  # what is written as `from torch import nn`, not as `import torch`
 
 
@@ -100,30 +105,61 @@ def _group(line: str) -> int:
 
 def local_file(home: str, pieces: Iterable[Piece]) -> str:
     """The text of optim.py, losses.py ...: the classes that the pieces use, and what these use; "" if none."""
-    wanted = {target.partition(".")[2] for piece in pieces for target in piece.locals if target.startswith(f"{home}.")}
+    wanted = [target.partition(".")[2] for piece in pieces for target in piece.locals if target.startswith(f"{home}.")]
     if not wanted:
         return ""
-    module = importlib.import_module(f"{LOCAL}.{home}")
-    definitions = _definitions(module)
-    while more := {name for known in wanted for name in _names(definitions[known]) & definitions.keys()} - wanted:
-        wanted |= more
-    body = [text for name, text in definitions.items() if name in wanted]
-    head = [text for text in _imports(module) if _names(text) & set().union(*(_names(text) for text in body))]
-    return formatted("\n".join([f'"""{inspect.getdoc(module)}"""', "", *head, "", *body]))
+    definitions, imports = _definitions(home)
+    body: dict[str, str] = {}
+    for name in [name for name in definitions if name in wanted]:
+        _add(name, definitions, body)
+    title = inspect.getdoc(importlib.import_module(f"{LOCAL}.{home}")) or ""
+    end = "\n" if "\n" in title else ""
+    return tidy("\n\n\n".join([f'"""{title}{end}"""\n\n' + "\n".join(imports), *body.values()]))
+
+
+def _add(name: str, definitions: Mapping[str, str], body: dict[str, str]) -> None:
+    """A definition, after everything that it uses."""
+    for used in definitions:
+        if used in _names(definitions[name]) and used not in body and used != name:
+            _add(used, definitions, body)
+    body.setdefault(name, definitions[name])
+
+
+def tidy(text: str) -> str:
+    """The text without imports that nothing uses, those that are left sorted, formatted by ruff."""
+    rules = ["--select", "F401,I", "--fix", "--quiet", "--exit-zero", "--config", f"line-length={LINE_LENGTH}"]
+    own = ["--config", f"lint.isort.known-first-party = {json.dumps([*HOMES, 'model', 'data'])}"]
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--target-version=py311", *rules, *own, "-"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    return formatted(done.stdout or text)
 
 
 @cache
-def _definitions(module: ModuleType) -> dict[str, str]:
-    """Name -> source of everything that a file defines, in its order."""
-    source = inspect.getsource(module)
-    found = {}
-    for node in ast.parse(source).body:
-        text = "\n".join(source.splitlines()[_first_line(node) - 1 : node.end_lineno])
-        if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
-            found[node.name] = text
-        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            found[node.targets[0].id] = text
-    return found
+def _definitions(home: str) -> tuple[dict[str, str], list[str]]:
+    """Name -> source of everything that the files of one home define, in their order; and their imports, one each."""
+    found: dict[str, str] = {}
+    imports: dict[str, None] = {}
+    for module in _files(home):
+        source = inspect.getsource(module)
+        for node in ast.parse(source).body:
+            text = "\n".join(source.splitlines()[_first_line(node) - 1 : node.end_lineno])
+            if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+                found[node.name] = text
+            elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                found[node.targets[0].id] = text
+            elif isinstance(node, ast.Import):
+                imports |= {ast.unparse(ast.Import([alias])): None for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not str(node.module).startswith(LOCAL):
+                imports |= {ast.unparse(ast.ImportFrom(node.module, [alias], 0)): None for alias in node.names}
+    return found, list(imports)
+
+
+def _files(home: str) -> list[ModuleType]:
+    """The file of that name, or those of the folder."""
+    module = importlib.import_module(f"{LOCAL}.{home}")
+    if not hasattr(module, "__path__"):
+        return [module]
+    return [importlib.import_module(f"{module.__name__}.{info.name}") for info in pkgutil.iter_modules(module.__path__)]
 
 
 def _first_line(node: ast.stmt) -> int:
@@ -131,23 +167,7 @@ def _first_line(node: ast.stmt) -> int:
     return min([node.lineno, *(decorator.lineno for decorator in decorators)])
 
 
-def _imports(module: ModuleType) -> list[str]:
-    """The import statements of a file, one name each, so that only those that are used are kept."""
-    lines = []
-    for node in ast.parse(inspect.getsource(module)).body:
-        if isinstance(node, ast.Import):
-            lines += [ast.unparse(ast.Import([alias])) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            lines += [ast.unparse(ast.ImportFrom(node.module, [alias], node.level)) for alias in node.names]
-    return lines
-
-
 @cache
 def _names(text: str) -> frozenset[str]:
-    """The names that a text uses, or, of an import, binds."""
-    tree = ast.parse(textwrap.dedent(text))
-    found = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            found |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
-    return frozenset(found)
+    """The names that a text uses."""
+    return frozenset(node.id for node in ast.walk(ast.parse(textwrap.dedent(text))) if isinstance(node, ast.Name))

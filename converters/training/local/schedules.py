@@ -75,3 +75,14 @@ def cosine_decay_restarts(
         progress = (progress - (1 - t_mul**restarts) / (1 - t_mul)) / t_mul**restarts
     cosine = 0.5 * m_mul**restarts * (1 + math.cos(math.pi * progress))
     return initial * ((1 - alpha) * cosine + alpha)
+
+
+class Schedules:
+    """Several schedulers as one."""
+
+    def __init__(self, *parts: LRScheduler) -> None:
+        self.parts = parts
+
+    def step(self) -> None:
+        for part in self.parts:
+            part.step()

@@ -1,0 +1,114 @@
+"""What Keras and PyTorch both do in the tests of training: cases, and the numbers that they start from. Data only."""
+
+import numpy as np
+
+STEPS = 20
+# (path of the Keras variable, its shape); `conv` and `embedding` are there for what looks at shapes and names.
+VARIABLES = [
+    ("dense/kernel", (5, 4)),
+    ("dense/bias", (4,)),
+    ("conv/kernel", (3, 3, 2, 4)),
+    ("embedding/embeddings", (6, 3)),
+]
+
+
+def start(index):
+    """The values of a variable before the first step, (shape), float64."""
+    return np.random.default_rng(index).normal(size=VARIABLES[index][1])
+
+
+def gradient(index, step):
+    """The gradient of a variable in a step: of all sizes from 1 to 1e-6."""
+    rng = np.random.default_rng(1000 + 100 * index + step)
+    shape = VARIABLES[index][1]
+    return rng.normal(size=shape) * 10.0 ** rng.uniform(-6, 0, size=shape)
+
+
+def schedule(name, **config):
+    return {"class_name": name, "config": config, "module": "keras.optimizers.schedules", "registered_name": None}
+
+
+def inner(name, **config):
+    return {"class_name": name, "config": config, "module": "keras.optimizers", "registered_name": None}
+
+
+SCHEDULES = {
+    "exponential": schedule("ExponentialDecay", initial_learning_rate=0.1, decay_steps=7, decay_rate=0.5),
+    "exponential_1": schedule("ExponentialDecay", initial_learning_rate=0.1, decay_steps=1, decay_rate=0.9),
+    "staircase": schedule("ExponentialDecay", initial_learning_rate=0.1, decay_steps=4, decay_rate=0.5, staircase=True),
+    "piecewise": schedule("PiecewiseConstantDecay", boundaries=[3, 8, 9], values=[0.1, 0.02, 0.5, 0.01]),
+    "polynomial": schedule("PolynomialDecay", initial_learning_rate=0.1, decay_steps=9, power=0.7),
+    "polynomial_0": schedule("PolynomialDecay", initial_learning_rate=0.1, decay_steps=9, end_learning_rate=0.0, power=2.0),
+    "polynomial_cycle": schedule("PolynomialDecay", initial_learning_rate=0.1, decay_steps=6, cycle=True),
+    "inverse_time": schedule("InverseTimeDecay", initial_learning_rate=0.1, decay_steps=3, decay_rate=0.5),
+    "inverse_time_stairs": schedule("InverseTimeDecay", initial_learning_rate=0.1, decay_steps=3, decay_rate=0.5, staircase=True),
+    "cosine": schedule("CosineDecay", initial_learning_rate=0.1, decay_steps=12, alpha=0.1),
+    "cosine_warmup": schedule("CosineDecay", initial_learning_rate=0.0, decay_steps=10, warmup_target=0.2, warmup_steps=5),
+    "restarts": schedule("CosineDecayRestarts", initial_learning_rate=0.1, first_decay_steps=3, m_mul=0.8, alpha=0.05),
+    "restarts_1": schedule("CosineDecayRestarts", initial_learning_rate=0.1, first_decay_steps=5, t_mul=1.0),
+}  # fmt: skip
+SHARED = {
+    "decay": {"weight_decay": 0.05},
+    "clipnorm": {"clipnorm": 0.5},
+    "global_clipnorm": {"global_clipnorm": 0.5},
+    "clipvalue": {"clipvalue": 0.1},
+    "ema": {"use_ema": True, "ema_momentum": 0.8},
+    "ema_overwrite": {"use_ema": True, "ema_momentum": 0.8, "ema_overwrite_frequency": 3},
+    "accumulate": {"gradient_accumulation_steps": 3},
+    "accumulate_ema": {
+        "gradient_accumulation_steps": 2,
+        "use_ema": True,
+        "ema_momentum": 0.8,
+        "ema_overwrite_frequency": 3,
+    },
+    "schedule": {"learning_rate": SCHEDULES["cosine_warmup"]},
+}
+OWN = {
+    "SGD": [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}],
+    "RMSprop": [{}, {"momentum": 0.9}, {"centered": True}, {"centered": True, "momentum": 0.5, "rho": 0.8, "epsilon": 1e-3}],
+    "Adam": [{}, {"amsgrad": True}, {"beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-3}],
+    "AdamW": [{}, {"amsgrad": True, "weight_decay": 0.1}],
+    "Adadelta": [{}, {"rho": 0.8, "epsilon": 1e-4, "learning_rate": 1.0}],
+    "Adagrad": [{}, {"initial_accumulator_value": 0.0, "epsilon": 1e-3}],
+    "Adamax": [{}, {"beta_1": 0.7, "epsilon": 1e-3}],
+    "Adafactor": [{}, {"relative_step": False, "clip_threshold": 0.5, "beta_2_decay": -0.5}],
+    "Nadam": [{}, {"beta_1": 0.7, "epsilon": 1e-3}],
+    "Ftrl": [{}, {"l1_regularization_strength": 0.01, "l2_regularization_strength": 0.1, "learning_rate_power": -0.4, "l2_shrinkage_regularization_strength": 0.05, "beta": 0.2}],
+    "Lion": [{}, {"beta_1": 0.7, "beta_2": 0.8}],
+    "Lamb": [{}, {"epsilon": 1e-3}],
+    "Muon": [{}, {"nesterov": False, "rms_rate": None, "adam_weight_decay": None}, {"exclude_embeddings": False, "exclude_layers": ["dense"], "adam_lr_ratio": 0.3}],
+    "ScheduleFreeAdamW": [{}, {"warmup_steps": 5, "beta_1": 0.8}],
+}  # fmt: skip
+
+
+def tokens(step):
+    """The ids of a batch for the variable `embedding`, some of them twice, and the gradients of their vectors."""
+    rng = np.random.default_rng(5000 + step)
+    return rng.integers(0, 5, size=9), rng.normal(size=(9, 3)) * 10.0 ** rng.uniform(-4, 0, size=(9, 3))
+
+
+SPARSE = {
+    **{name: (name, {"learning_rate": 0.01}) for name in OWN if name not in ("Adafactor", "Muon")},
+    **{key: ("Adam", {"learning_rate": 0.01, **SHARED[key]}) for key in ("clipnorm", "global_clipnorm", "clipvalue", "accumulate", "decay")},
+    "SGD-momentum": ("SGD", {"learning_rate": 0.01, "momentum": 0.9, "nesterov": True}),
+    "RMSprop-all": ("RMSprop", {"learning_rate": 0.01, "momentum": 0.9, "centered": True}),
+}  # fmt: skip
+
+
+def optimizers():
+    """name -> (class, config): every optimizer with its own options, and with some of those that all share."""
+    cases = {}
+    for index, (name, options) in enumerate(OWN.items()):
+        for number, config in enumerate(options):
+            cases[f"{name}-{number}"] = (name, {"learning_rate": 0.01, **config})
+        shared = SHARED if name == "Adam" else dict(list(SHARED.items())[index % 5 :: 5])
+        for key, config in shared.items():
+            cases[f"{name}-{key}"] = (name, {"learning_rate": 0.01, **config})
+    cases["SGD-momentum-schedule"] = ("SGD", {"momentum": 0.9, "learning_rate": SCHEDULES["cosine_warmup"]})
+    cases["LossScaleOptimizer"] = ("LossScaleOptimizer", {"inner_optimizer": inner("Adam", learning_rate=0.01)})
+    chosen = {"dense/.*": inner("Adam", learning_rate=0.01, clipnorm=0.5), "conv/kernel": inner("Lion")}
+    default = inner("SGD", learning_rate=SCHEDULES["exponential"], momentum=0.9)
+    choice = {"class_name": "OptimizerMap", "module": "keras.optimizers", "registered_name": None}
+    choice["config"] = {"default_optimizer": default, "optimizer_map": chosen}
+    cases["MultiOptimizer"] = ("MultiOptimizer", {"optimizer_map": choice})
+    return cases
