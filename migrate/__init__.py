@@ -25,8 +25,14 @@ if TYPE_CHECKING:
     from migrate.pipeline import Conversion
     from migrate.transferring import Transfer
     from migrate.verify.bundle import Bundle
+    from migrate.verify.report import Report
 
-__all__ = ["Gap", "Gaps", "UserError", "__version__", "capture", "backport", "convert", "inspect", "load", "transfer"]
+__all__ = [
+    "Gap", "Gaps", "UserError", "__version__",
+    "capture", "backport", "convert", "inspect", "load", "transfer", "verify",
+]  # fmt: skip
+
+import migrate.verify as _package  # noqa: F401  # first: Python binds the name to the package when it is first imported
 
 keep_apart()
 
@@ -116,6 +122,48 @@ def capture(
     )  # fmt: skip
     with on_disk(model) as path:
         return capture_file(path, Path(folder), options, weights=_path(weights), input_shape=input_shape)
+
+
+def verify(
+    model: Any,
+    folder: str | os.PathLike[str],
+    *,
+    reference: str | os.PathLike[str] | None = None,
+    checks: Sequence[str] = (),
+    dtypes: Sequence[str] = ("float64", "float32"),
+    device: Literal["cpu", "cuda"] = "cpu",
+    compiled: bool = False,
+    seed: int = 0,
+    inputs: str | os.PathLike[str] | None = None,
+    python: str | os.PathLike[str] = "",
+    backend: Literal["tensorflow", "jax"] = "tensorflow",
+    trust: bool = False,
+    timeout: float | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    input_shape: tuple[int | None, ...] | None = None,
+) -> Report:
+    """Compares a converted folder with the original; see `migrate.verify.report.Report`.
+
+    `reference`: a bundle that `capture` recorded; without one the original is run now, as `capture` would, in a
+    process of its own. `compiled`: torch.compile and torch.export are compared too. Raises UserError where the
+    comparison cannot be made; that the two differ is no error but the report's result.
+    """
+    keep_apart()
+    from migrate.memory import on_disk
+    from migrate.reference.capture import Options
+    from migrate.verify.run import Wanted, verify_file
+
+    defaults = Options()
+    options = Options(
+        checks=tuple(checks) or defaults.checks, seed=seed, inputs=_path(inputs), python=os.fspath(python),
+        backend=backend, trust=trust, timeout=timeout or defaults.timeout,
+    )  # fmt: skip
+    wanted = Wanted(tuple(checks), tuple(dtypes), device, compiled)
+    with on_disk(model) as path:
+        return verify_file(
+            path, Path(folder), wanted, options, reference=_path(reference), weights=_path(weights),
+            input_shape=input_shape, in_memory=not isinstance(model, (str, os.PathLike)),
+        )  # fmt: skip
 
 
 def transfer(

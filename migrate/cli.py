@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def command(
-    *options: Any, arguments: tuple[Any, ...] = (MODEL,)
+    *options: Any, arguments: tuple[Any, ...] = (MODEL,), talking: tuple[Any, ...] = TALKING
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A command whose errors become a message and exit code 2."""
 
@@ -69,7 +69,7 @@ def command(
                 click.echo(f"tf2torch: {error}", err=True)
                 sys.exit(2)
 
-        for option in reversed((*arguments, *options, *TALKING)):
+        for option in reversed((*arguments, *options, *talking)):
             run = option(run)
         return main.command(name=function.__name__.rstrip("_"), help=function.__doc__)(run)
 
@@ -175,6 +175,44 @@ def capture_options(
 def split_names(text: str | None) -> tuple[str, ...]:
     """`forward,layers` as names."""
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+@command(
+    *READING,
+    *RUNNING,
+    click.option(
+        "--reference", type=click.Path(path_type=Path), help="A bundle of tf2torch capture, instead of a run."
+    ),
+    click.option("--dtype", type=click.Choice(["float64", "float32", "both"]), default="both", help="Of the runs."),
+    click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where PyTorch runs."),
+    click.option("--compile", "compiled", is_flag=True, help="Compare torch.compile and torch.export, too."),
+    click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the report as JSON."),
+    click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write the report as one page."),
+    arguments=(MODEL, PROJECT),
+    talking=TALKING[1:],
+)
+def verify(
+    model: Path, project: Path, weights: Path | None, input_shape: str | None, reference: Path | None, dtype: str,
+    device: str, compiled: bool, json_file: Path | None, html_file: Path | None, quiet: bool, verbose: bool,
+    **running: Any,
+) -> None:  # fmt: skip
+    """Compares the project DIR with MODEL, its original; exit code 1 where they differ."""
+    from migrate.verify.report.terminal import show, write_report
+    from migrate.verify.run import Wanted, verify_file
+
+    keep_apart()
+    dtypes = ("float64", "float32") if dtype == "both" else (dtype,)
+    wanted = Wanted(split_names(running["checks"]), dtypes, device, compiled)
+    with progress_bar(hidden=quiet, verbose=verbose) as progress:
+        report = verify_file(
+            model, project, wanted, capture_options(dtype=dtype, **running), reference=reference, weights=weights,
+            input_shape=parsed_shape(input_shape), progress=progress,
+        )  # fmt: skip
+    write_report(report, json_file, html_file)
+    if not quiet:
+        show(report)
+    if not report.passed:
+        sys.exit(1)
 
 
 @command(*READING, arguments=(MODEL, PROJECT))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from converters.errors import UserError
 from converters.graph import Graph, Layer, Node
 from migrate.loading import read_migration
 from migrate.readers import Source, read
+from migrate.reference.capture import Options, capture_file
 from migrate.verify.bundle import CHECKS, Bundle
 from migrate.verify.criterion import refused
 from migrate.verify.emitted import Emitted, load_emitted
@@ -23,6 +25,7 @@ from migrate.verify.forward import check_forward, described
 from migrate.verify.gradients import check_gradients
 from migrate.verify.layers import check_layers
 from migrate.verify.modes import check_autocast, check_compile, check_export
+from migrate.verify.replay import NAMES, replayable, write_replay
 from migrate.verify.report import Check, Finding, LayerRow, Report
 from migrate.verify.structure import check_structure
 from migrate.verify.training import check_training
@@ -32,9 +35,9 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be checked. `dtypes`: float64, float32 or both."""
+    """What is to be checked. `checks`: empty for all that the reference holds; `dtypes`: float64, float32 or both."""
 
-    checks: tuple[str, ...] = CHECKS
+    checks: tuple[str, ...] = ()
     dtypes: tuple[str, ...] = ("float64", "float32")
     device: str = "cpu"
     compiled: bool = False
@@ -48,23 +51,66 @@ def verify_project(
     *,
     weights: Path | None = None,
     input_shape: tuple[int | None, ...] | None = None,
-    command: Sequence[str] = (),
+    in_memory: bool = False,
     progress: Progress = lambda step: None,
 ) -> Report:
     """Compares the project in `folder` with what the original was recorded to compute.
 
-    Raises UserError where the comparison cannot be made; whatever the project does wrong is in the report.
+    `in_memory`: the model was just saved, and no two such files are the same. The first verification that passes
+    leaves a test and its data in the folder. Raises UserError where the comparison cannot be made; whatever the
+    project does wrong is in the report.
     """
     check_possible(wanted, bundle)
     migration = read_migration(folder)
     with read(model, weights=weights, input_shape=input_shape) as source, full_precision():
-        same_origin(source, migration, bundle)
+        same_origin(source, migration, bundle, in_memory=in_memory)
         checks, rows = _checks(folder, bundle, wanted, source, progress)
-    repeat = shlex.join(command) if command else shlex.join(["tf2torch", "verify", str(model), str(folder)])
-    return Report(
-        str(model), str(folder), device_name(wanted.device), versions(bundle), tuple(checks), tuple(rows),
-        (repeat,), tuple(bundle.notes),
+    report = Report(
+        "the model in memory" if in_memory else str(model), str(folder), device_name(wanted.device), versions(bundle),
+        tuple(checks), tuple(rows), (repeat(model, folder, bundle, wanted),), tuple(bundle.notes),
+        (folder / "model.py").read_text(encoding="utf-8"),
     )  # fmt: skip
+    if replayable(report) and not any((folder / name).exists() for name in NAMES):
+        return replace(report, written=tuple(write_replay(folder, bundle, migration)))
+    return report
+
+
+def verify_file(
+    model: Path,
+    folder: Path,
+    wanted: Wanted,
+    options: Options,
+    *,
+    reference: Path | None = None,
+    weights: Path | None = None,
+    input_shape: tuple[int | None, ...] | None = None,
+    in_memory: bool = False,
+    progress: Progress = lambda step: None,
+) -> Report:
+    """`verify_project` with a bundle on disk, or with one that is recorded for this occasion."""
+    read_migration(folder)  # before the original is run for nothing
+    with ExitStack() as stack:
+        if reference is not None:
+            bundle = Bundle(reference)
+        else:
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tf2torch-")))
+            recorded = replace(options, dtypes=tuple(dict.fromkeys(("float64", *wanted.dtypes))))
+            bundle = capture_file(
+                model, scratch / "bundle", recorded, weights=weights, input_shape=input_shape, progress=progress
+            )
+        return verify_project(
+            model, folder, bundle, wanted, weights=weights, input_shape=input_shape, in_memory=in_memory,
+            progress=progress,
+        )  # fmt: skip
+
+
+def repeat(model: Path, folder: Path, bundle: Bundle, wanted: Wanted) -> str:
+    """The command that makes the same checks with the same numbers."""
+    words = ["tf2torch", "verify", str(model), str(folder), "--seed", str(bundle.document["seed"])]
+    words += ["--checks", ",".join(wanted.checks)] if wanted.checks else []
+    words += ["--dtype", wanted.dtypes[0]] if len(wanted.dtypes) == 1 else []
+    words += ["--device", wanted.device] if wanted.device != "cpu" else []
+    return shlex.join([*words, *(["--compile"] if wanted.compiled else [])])
 
 
 def check_possible(wanted: Wanted, bundle: Bundle) -> None:
@@ -76,7 +122,14 @@ def check_possible(wanted: Wanted, bundle: Bundle) -> None:
             found=f"torch {torch.__version__} without one",
             remedy="leave --device out, or run it on a machine with a GPU; a bundle can be carried there",
         )
-    missing = [name for name in wanted.checks if name not in bundle.checks and name != "structure"]
+    if unknown := [name for name in wanted.checks if name not in CHECKS]:
+        raise UserError(
+            f"there is no check {', '.join(map(repr, unknown))}",
+            expected=f"some of {', '.join(CHECKS)}",
+            found=", ".join(wanted.checks),
+            remedy="leave --checks out to make every check",
+        )
+    missing = [name for name in wanted.checks if name not in bundle.checks and not bundle.notes]
     missing += [dtype for dtype in dict.fromkeys(("float64", *wanted.dtypes)) if dtype not in bundle.dtypes]
     if missing:
         raise UserError(
@@ -87,9 +140,11 @@ def check_possible(wanted: Wanted, bundle: Bundle) -> None:
         )
 
 
-def same_origin(source: Source, migration: Mapping[str, Any], bundle: Bundle) -> None:
+def same_origin(source: Source, migration: Mapping[str, Any], bundle: Bundle, *, in_memory: bool) -> None:
     """Model file, project and bundle must come from one and the same file."""
     sha256 = source.sha256()
+    if in_memory:
+        return  # the weights themselves are compared
     for what, origin in (("the project", migration["origin"]), ("the reference bundle", bundle.origin)):
         if origin["sha256"] != sha256:
             raise UserError(
@@ -106,7 +161,8 @@ def _checks(
     checks: list[Check] = []
     rows: list[LayerRow] = []
     layers = dict(layers_of(source.graph))
-    if "structure" in wanted.checks:
+    names = wanted.checks or CHECKS
+    if "structure" in names:
         progress("structure")
         stored = _opened(folder, "", "cpu", checks)
         if stored is None:
@@ -116,9 +172,11 @@ def _checks(
         emitted = _opened(folder, dtype, wanted.device, checks)
         if emitted is None:
             break
-        for name in (name for name in CHECKS if name in wanted.checks and name != "structure"):
+        for name in (name for name in CHECKS if name in names and name != "structure"):
             progress(f"{name} in {dtype}")
-            if name == "layers":
+            if name not in bundle.checks:
+                checks.append(Check(name, dtype, skipped="; ".join(bundle.notes) or "it was not recorded"))
+            elif name == "layers":
                 check, found = check_layers(emitted, bundle, dtype)
                 checks.append(check)
                 rows += found

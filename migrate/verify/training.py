@@ -61,7 +61,7 @@ def check_training(emitted: Emitted, bundle: Bundle, dtype: str, layers: Mapping
     causes = [*(entry["what"] for entry in emitted.migration["drift"]), *standard.drift]
     notes = [*exact.notes, *untold(emitted.migration)]
     if causes and dtype == "float64" and all(finding.verdict.passed for finding in findings):
-        notes.append(_drift(list(train(emitted, bundle, standard, as_keras=False)), steps, causes))
+        notes.append(_drift(bundle, list(train(emitted, bundle, standard, as_keras=False)), steps, causes))
     return Check("training", dtype, tuple(findings), plan.steps, notes=tuple(notes))
 
 
@@ -126,12 +126,12 @@ def _compared(emitted: Emitted, bundle: Bundle, dtype: str, number: int, found: 
                 yield Finding(f"{slot} of {name_of(bundle, path)}", verdict, owners.get(path, ""), case)
 
 
-def _drift(standard: Sequence[Trained], exact: Sequence[Trained], causes: Sequence[str]) -> str:
+def _drift(bundle: Bundle, standard: Sequence[Trained], exact: Sequence[Trained], causes: Sequence[str]) -> str:
     """How far PyTorch's standard parts are from Keras after the last step, as a sentence."""
     last, truth = standard[-1], exact[-1]
     worst = max((float(np.abs(last.weights[p] - a).max()) / scale_of(a), p) for p, a in truth.weights.items() if a.size)
-    loss = abs(last.loss - truth.loss) / (abs(truth.loss) or 1.0)
+    loss, variable = abs(last.loss - truth.loss) / (abs(truth.loss) or 1.0), name_of(bundle, worst[1])
     return (
-        f"drift of PyTorch's standard parts after {len(exact)} steps: {worst[0]:.1e} of the scale of {worst[1]}, "
+        f"drift of PyTorch's standard parts after {len(exact)} steps: {worst[0]:.1e} of the scale of {variable}, "
         f"{loss:.1e} of the loss. Known causes: {'; '.join(dict.fromkeys(causes))}"
     )

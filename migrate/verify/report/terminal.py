@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from converters.errors import UserError
 from migrate.verify.criterion import Verdict
 from migrate.verify.report import Check, LayerRow, Report
 
@@ -30,6 +34,18 @@ def show(report: Report) -> None:
     for name in report.written:
         console.print(f"written: {escape(name)}", highlight=False)
     console.print(escape(verdict(report)), style="bold" if report.passed else "bold red", highlight=False)
+
+
+def write_report(report: Report, json_file: Path | None, html_file: Path | None) -> None:
+    """The files that were asked for. Raises UserError where one cannot be written."""
+    try:
+        if json_file is not None:
+            json_file.write_text(json.dumps(report.to_json(), indent=1) + "\n", encoding="utf-8")
+        if html_file is not None:
+            report.to_html(html_file)
+    except OSError as error:
+        remedy = "check the path, its permissions and the free space"
+        raise UserError("the report cannot be written", found=str(error), remedy=remedy) from error
 
 
 def cells(check: Check) -> tuple[str, ...]:
