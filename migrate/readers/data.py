@@ -56,7 +56,10 @@ def _restored(path: Path, where: str, tree: Any, infinite: bool = False) -> Any:
         infinite = infinite or ".ops" in str(tree.get("module"))
         return {
             key: _restored(
-                path, f"{where}, {key}" if isinstance(value, float) else where, value, infinite or key == "inbound_nodes"
+                path,
+                f"{where}, {key}" if isinstance(value, float) else where,
+                value,
+                infinite or key == "inbound_nodes",
             )
             for key, value in tree.items()
         }

@@ -24,7 +24,10 @@ class PlannedCall:
 
 
 class Assembly:
-    """References -> values, calls -> nodes in an order in which they can run."""
+    """References -> values, calls -> nodes in an order in which they can run.
+
+    `unwraps`: a list of one input or output stands for that alone, as Keras wrote it before version 3.11.
+    """
 
     def __init__(
         self,
@@ -40,7 +43,7 @@ class Assembly:
 
     def graph(self, inner: Mapping[str, Any]) -> Graph:
         ends = [map_references(inner.get(key)) for key in ("input_layers", "output_layers")]
-        if self.unwraps:  # before Keras 3, a list of one input or output stands for that alone
+        if self.unwraps and not any(isinstance(end, Reference) for end in ends):
             ends = [end[0] if isinstance(end, tuple) and len(end) == 1 else end for end in ends]
         if not values_of(ends[0]) or not values_of(ends[1]):
             raise malformed(f"model {self.name!r} states no inputs or no outputs")

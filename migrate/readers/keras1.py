@@ -60,6 +60,25 @@ def unflipped(class_name: str, arrays: list[Weight]) -> list[Weight]:
     return arrays
 
 
+def check_padding(class_name: str, config: Mapping[str, Any]) -> None:
+    """Theano's `same` pads both sides alike, which is what Keras means only for odd kernels at stride 1."""
+    if config.get("padding") != "same" or not class_name.startswith(("Conv", "MaxPooling", "AveragePooling")):
+        return
+    pool = "pool_size" in config
+    kernels, strides = (_sizes(config.get(key)) for key in ("pool_size" if pool else "kernel_size", "strides"))
+    if any(stride != 1 for stride in (strides or (kernels if pool else []))) or any(
+        size not in (1, 3) if pool else size % 2 == 0 for size in kernels
+    ):
+        raise Unsupported(
+            "Theano wrote this model, and its padding='same' pads both sides alike, which no later Keras does",
+            "in its own Keras, put a ZeroPadding layer in front, set padding='valid', and save it again",
+        )
+
+
+def _sizes(value: Any) -> list[int]:
+    return [size for size in (value if isinstance(value, list) else [value]) if isinstance(size, int)]
+
+
 def joined_gates(class_name: str, arrays: Sequence[Weight]) -> list[Weight]:
     """One array for each gate -> the gates side by side: i, c, f, o of Keras 1 -> i, f, c, o; z, r, h stay."""
     order = (0, 1, 2) if class_name == "GRU" else (0, 2, 1, 3)

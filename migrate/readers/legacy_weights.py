@@ -18,7 +18,7 @@ from converters.graph import Layer
 from converters.weights import Weight
 from migrate.readers.data import damaged
 from migrate.readers.hdf5 import Arrays, text
-from migrate.readers.keras1 import from_cudnn, modern_arrays, unflipped
+from migrate.readers.keras1 import check_padding, from_cudnn, modern_arrays, unflipped
 from migrate.readers.matching import Entry, Named, distributed, named, paired
 from migrate.readers.version import parse_version
 
@@ -100,6 +100,8 @@ class LegacyStore:
     ) -> LegacyWeights:
         """The arrays of one layer in the form of Keras 3."""
         assert isinstance(weights, LegacyWeights)
+        if self.backend == "theano":
+            check_padding(class_name, config)
         old = [array.weight for array in weights.arrays]
         if not old or class_name == "TimeDistributed":
             return weights  # what it wraps is fitted by itself

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# Words that only one generation used.
+# Words that only one generation used. Keras 2.12 and later share those of KEYS3, but state their version.
 KEYS1 = {"border_mode", "nb_filter", "inner_activation", "W_regularizer", "dim_ordering", "input_dtype", "inner_init"}
-KEYS2 = {"batch_input_shape", "build_input_shape"}
+KEYS2 = {"batch_input_shape"}
 KEYS3 = {"module", "registered_name", "batch_shape"}
 
 

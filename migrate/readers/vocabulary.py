@@ -72,7 +72,20 @@ def operation(config: Mapping[str, Any], class_name: str) -> str:
         return f"custom.{class_name}"
     if config.get("class_name") in FUNCTIONS2:
         return f"tf.{class_name}"
-    return f"ops.{class_name}" if isinstance(module, str) and ".ops" in module else f"layers.{class_name}"
+    is_op = ".ops" in module if isinstance(module, str) else _is_bare_op(config)
+    return f"{'ops' if is_op else 'layers'}.{class_name}"
+
+
+def _is_bare_op(config: Mapping[str, Any]) -> bool:
+    """An op in an HDF5 file of Keras 3, which leaves out the module: all layers but inputs say whether they train."""
+    inner, nodes = config.get("config"), config.get("inbound_nodes")
+    called = (
+        isinstance(nodes, list)
+        and bool(nodes)
+        and isinstance(nodes[0], Mapping)
+        and {"args", "kwargs"} <= set(nodes[0])
+    )
+    return called and isinstance(inner, Mapping) and "trainable" not in inner
 
 
 def modern(
