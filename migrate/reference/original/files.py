@@ -240,6 +240,15 @@ def renamed_module(module):
     return ".".join(["tf_keras", "src"] + parts[1:]) if parts[:2] == ["keras", "engine"] else module
 
 
+def shortened(tree):
+    """A config with its numbers as their author wrote them."""
+    if isinstance(tree, list):
+        return [shortened(item) for item in tree]
+    if isinstance(tree, dict):
+        return {key: shortened(item) for key, item in tree.items()}
+    return short(tree) if isinstance(tree, float) else tree
+
+
 def short(number):
     """0.0010000000474974513 as 0.001; the reader of model files does the same (`migrate/readers/data.py`)."""
     if abs(number) > np.finfo(np.float32).max or float(np.float32(number)) != number:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .files import Stored, read_config
+from .files import Stored, read_config, shortened
 from .gradients import gradients
 from .leaks import Leaks
 from .provenance import Provenance
@@ -30,7 +30,7 @@ class Session:
         with Stored(weights or model) as stored:
             self.provenance.check(self.models[dtypes[0]], stored)
             self.provenance.alias(keys, stored)
-        self.plan = Plan(read_config(model)[1])
+        self.plan = Plan(shortened(read_config(model)[1]))
         self.leaks = []
 
     def describe(self):
@@ -65,10 +65,10 @@ class Session:
         return {}
 
     def run(self, dtype, function, what):
-        """Arrays of a run; in float64, what is left of float32 in it is measured."""
+        """Arrays of a run; in float64, what is left of float32 in it is measured, as the leak of `what`."""
         model = self.models[dtype]
         with self.reference.precision(dtype):
-            if dtype != "float64":
+            if dtype != "float64" or not what:
                 return function(model)
             leaks = Leaks(self.reference)
             with leaks.watching():
@@ -229,8 +229,15 @@ def interface(tensor):
 
 
 def output_names(model):
+    """As the layers that make them are called."""
     names = getattr(model, "output_names", None)
-    return list(names) if names else [name_of(tensor).partition("/")[0] for tensor in model.outputs]
+    return list(names) if names else [maker(tensor).name for tensor in model.outputs]
+
+
+def maker(tensor):
+    """The layer or op that makes a symbolic tensor."""
+    history = tensor._keras_history
+    return getattr(history, "operation", None) or history.layer
 
 
 def count(given, prefix):

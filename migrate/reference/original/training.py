@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 
+from .files import retyped_config
 from .reference import name_of, value_of
 
 
@@ -34,11 +35,12 @@ class Plan:
         }
 
 
-def compile_model(reference, model, plan, eager=True):
+def compile_model(reference, model, plan, dtype, eager=True):
     """Compiles with a fresh optimizer; metrics play no part."""
     keras = reference.keras
-    optimizer = restored(reference, plan.optimizer, keras.optimizers.deserialize)
-    loss = restored(reference, plan.loss, keras.losses.deserialize)
+    optimizer, loss = retyped_config([plan.optimizer, plan.loss], dtype, reference.generation)
+    optimizer = restored(reference, optimizer, keras.optimizers.deserialize)
+    loss = restored(reference, loss, keras.losses.deserialize)
     options = {"optimizer": optimizer, "loss": loss, "loss_weights": plan.loss_weights, "run_eagerly": eager}
     if reference.generation >= 3 or not eager:
         options["jit_compile"] = not eager
@@ -67,7 +69,7 @@ def train(reference, model, plan, batches, dtype, steps, keep):
 
     `batches`: [(inputs, targets), ...], taken in turn. Weights and slots are None for steps that are not in `keep`.
     """
-    compile_model(reference, model, plan)
+    compile_model(reference, model, plan, dtype)
     compiled = False
     for step in range(1, steps + 1):
         inputs, targets = batches[(step - 1) % len(batches)]
@@ -80,7 +82,7 @@ def train(reference, model, plan, batches, dtype, steps, keep):
             if compiled or step > 1 or not no_kernel(reference, error):
                 raise
             compiled = True
-            compile_model(reference, model, plan, eager=False)
+            compile_model(reference, model, plan, dtype, eager=False)
             loss = one_step(model, x, y)
         if step in keep:
             yield loss, weights(model), slots(reference, model), numbers(reference, model)
