@@ -100,7 +100,24 @@ def schedules(out):
         )
 
 
-PARTS = (optimizers, sparse, schedules)
+def losses(out):
+    """Values and gradients of each loss under each reduction, without and with weights."""
+    for number, (class_name, kind, config) in enumerate(cases.LOSSES):
+        outputs, targets = cases.batch(kind)
+        single = getattr(keras.losses, class_name)(**config, reduction="none")(targets, outputs).numpy().shape
+        for reduction in cases.REDUCTIONS:
+            made = getattr(keras.losses, class_name)(**config, reduction=reduction)
+            out[f"config/loss-{number}-{reduction}"] = json.dumps(keras.saving.serialize_keras_object(made))
+            for weighted in (False, True):
+                weights = cases.weights(targets, single) if weighted and single else None
+                x = tf.Variable(outputs)
+                with tf.GradientTape() as tape:
+                    value = made(tf.constant(targets), tf.convert_to_tensor(x), sample_weight=weights)
+                out[f"loss/{number}/{reduction}/{weighted}"] = value.numpy()
+                out[f"loss/{number}/{reduction}/{weighted}/gradient"] = tf.convert_to_tensor(tape.gradient(value, x))
+
+
+PARTS = (optimizers, sparse, schedules, losses)
 
 if __name__ == "__main__":
     keras.backend.set_floatx("float64")

@@ -112,3 +112,75 @@ def optimizers():
     choice["config"] = {"default_optimizer": default, "optimizer_map": chosen}
     cases["MultiOptimizer"] = ("MultiOptimizer", {"optimizer_map": choice})
     return cases
+
+
+# -- losses -----------------------------------------------------------------------------------------------
+
+
+def batch(kind, size=6, features=4):
+    """(outputs, targets) of a kind, float64."""
+    rng = np.random.default_rng(sum(map(ord, kind)))
+    real = rng.normal(size=(size, features))
+    share = np.exp(real) / np.exp(real).sum(-1, keepdims=True)
+    unit = real / np.linalg.norm(real, axis=-1, keepdims=True)
+    classes = rng.integers(0, features, size=size)
+    one_hot = np.eye(features)[classes]
+    binary = rng.integers(0, 2, size=(size, features)).astype(float)
+    steps = rng.normal(size=(size, 5, features))
+    return {
+        "real": (real, rng.normal(size=(size, features))),
+        "flat": (real[:, :1], rng.normal(size=size)),
+        "positive": (np.abs(real) + 0.1, np.abs(rng.normal(size=(size, features)))),
+        "signs": (real, binary),
+        "plus_minus": (real, 2 * binary - 1),
+        "one_hot": (share, one_hot),
+        "one_hot_logits": (real, one_hot),
+        "unscaled": (np.abs(real), one_hot),
+        "shares": (share, np.roll(share, 1, axis=0)),
+        "sigmoid": (1 / (1 + np.exp(-real)), binary),
+        "saturated": (np.where(binary > 0, 0.0, 1.0), binary),
+        "binary_logits": (real, binary),
+        "classes": (share, classes),
+        "classes_logits": (real, classes),
+        "classes_column": (real, classes[:, None]),
+        "step_classes": (steps, rng.integers(0, features, size=(size, 5))),
+        "step_real": (steps, rng.normal(size=(size, 5, features))),
+        "unit": (unit, rng.integers(0, 3, size=size)),
+        "labels": (steps, np.array([[1, 2, 0], [3, 0, 0], [1, 1, 0], [2, 3, 1], [1, 0, 0], [3, 2, 0]])),
+    }[kind]
+
+
+LOSSES = [
+    ("MeanSquaredError", "real", {}), ("MeanSquaredError", "flat", {}), ("MeanSquaredError", "step_real", {}),
+    ("MeanAbsoluteError", "real", {}), ("MeanAbsolutePercentageError", "real", {}),
+    ("MeanSquaredLogarithmicError", "real", {}), ("Huber", "real", {}), ("Huber", "real", {"delta": 0.3}),
+    ("LogCosh", "real", {}), ("Poisson", "positive", {}), ("Hinge", "signs", {}), ("Hinge", "plus_minus", {}),
+    ("SquaredHinge", "signs", {}), ("SquaredHinge", "plus_minus", {}), ("CategoricalHinge", "one_hot_logits", {}),
+    ("KLDivergence", "shares", {}), ("KLDivergence", "one_hot", {}), ("CosineSimilarity", "real", {}),
+    ("BinaryCrossentropy", "sigmoid", {}), ("BinaryCrossentropy", "saturated", {}),
+    ("BinaryCrossentropy", "binary_logits", {"from_logits": True}),
+    ("BinaryCrossentropy", "binary_logits", {"from_logits": True, "label_smoothing": 0.2}),
+    ("BinaryFocalCrossentropy", "sigmoid", {}), ("BinaryFocalCrossentropy", "sigmoid", {"apply_class_balancing": True, "gamma": 1.5}),
+    ("BinaryFocalCrossentropy", "binary_logits", {"from_logits": True, "label_smoothing": 0.1}),
+    ("CategoricalCrossentropy", "one_hot", {}), ("CategoricalCrossentropy", "unscaled", {"label_smoothing": 0.1}),
+    ("CategoricalCrossentropy", "one_hot_logits", {"from_logits": True}),
+    ("CategoricalCrossentropy", "one_hot_logits", {"from_logits": True, "label_smoothing": 0.1}),
+    ("CategoricalFocalCrossentropy", "one_hot", {}), ("CategoricalFocalCrossentropy", "one_hot_logits", {"from_logits": True, "alpha": 0.5, "gamma": 1.0}),
+    ("SparseCategoricalCrossentropy", "classes", {}), ("SparseCategoricalCrossentropy", "classes_logits", {"from_logits": True}),
+    ("SparseCategoricalCrossentropy", "classes_column", {"from_logits": True}),
+    ("SparseCategoricalCrossentropy", "step_classes", {"from_logits": True}),
+    ("SparseCategoricalCrossentropy", "classes_logits", {"from_logits": True, "ignore_class": 1}),
+    ("SparseCategoricalCrossentropy", "step_classes", {"from_logits": True, "ignore_class": 0}),
+    ("CategoricalGeneralizedCrossEntropy", "classes", {}), ("CategoricalGeneralizedCrossEntropy", "classes", {"q": 0.7}),
+    ("Dice", "sigmoid", {}), ("Dice", "sigmoid", {"axis": -1}), ("Tversky", "sigmoid", {"alpha": 0.3, "beta": 0.7}),
+    ("Tversky", "sigmoid", {"axis": [1]}), ("Circle", "unit", {}), ("Circle", "unit", {"gamma": 8.0, "margin": 0.2, "remove_diagonal": False}),
+    ("CTC", "labels", {}),
+]  # fmt: skip
+REDUCTIONS = ["sum_over_batch_size", "sum", "none", "mean_with_sample_weight"]
+
+
+def weights(targets, values):
+    """One weight per sample, or per value where a sample has several; some are zero."""
+    found = np.random.default_rng(3).uniform(0, 2, size=values)
+    found.flat[0] = 0.0
+    return found

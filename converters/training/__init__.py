@@ -35,11 +35,12 @@ One update, in this order (what is None is left out):
 Whatever cannot be translated raises `Unsupported` with the name of the thing and the way out.
 """
 
-from converters.training.losses import Loss, Output, loss
+from converters.training.losses import Loss, Output, loss, losses
 from converters.training.optimizer_classes import Variable
 from converters.training.optimizers import Optimizer, optimizer
 from converters.training.piece import Attribute, Call, Name, Piece, build
 
 __all__ = [
-    "Attribute", "Call", "Loss", "Name", "Optimizer", "Output", "Piece", "Variable", "build", "loss", "optimizer",
+    "Attribute", "Call", "Loss", "Name", "Optimizer", "Output", "Piece", "Variable", "build", "loss", "losses",
+    "optimizer",
 ]  # fmt: skip

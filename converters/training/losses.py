@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from converters.errors import Unsupported
-from converters.training.config import Options, named, refuse_custom, snake
+from converters.training.config import DAMAGED, Options, named, refuse_custom, snake
 from converters.training.piece import Piece, call
 
+On = Literal["logits", "outputs"]
 REDUCTIONS = {"sum_over_batch_size": "mean", "mean": "mean", "auto": "mean", "sum": "sum", "none": "none"}
 REDUCTIONS |= {None: "none", "mean_with_sample_weight": "mean_with_sample_weight"}  # type: ignore[dict-item]
 
@@ -41,7 +42,7 @@ class Loss:
     """
 
     piece: Piece
-    on: Literal["logits", "outputs"] = "outputs"
+    on: On = "outputs"
     targets: Literal["classes", "values"] = "values"
     weighted: bool = False
     weight: float = 1.0
@@ -101,7 +102,7 @@ def loss(
     return made
 
 
-def _of(context: Context, target: str, *, on: str = "outputs", targets: str = "values", **options: Any) -> Loss:
+def _of(context: Context, target: str, *, on: On = "outputs", targets: str = "values", **options: Any) -> Loss:
     """A local loss."""
     piece = Piece(call(f"losses.{target}", **options, **context.common))
     return Loss(piece, on, targets, context.weighted)  # type: ignore[arg-type]
@@ -118,6 +119,11 @@ def plain_or(torch_name: str, local_name: str) -> Maker:
     return make
 
 
+def local(name: str, targets: str = "values", **fixed: Any) -> Maker:
+    """A loss that PyTorch does not have."""
+    return lambda options, context: _of(context, name, targets=targets, **fixed)
+
+
 def huber(options: Options, context: Context) -> Loss:
     delta = options.number("delta", 1.0)
     if context.plain and context.reduction == "mean":
@@ -125,13 +131,39 @@ def huber(options: Options, context: Context) -> Loss:
     return _of(context, "Huber", delta=delta)
 
 
+def cosine_similarity(options: Options, context: Context) -> Loss:
+    _last_axis(options)
+    return _of(context, "CosineSimilarity")
+
+
 def binary_crossentropy(options: Options, context: Context) -> Loss:
     logits, on = _logits(options, context, "sigmoid")
     smoothing = options.number("label_smoothing", 0.0)
     _last_axis(options)
     if logits and context.plain and context.reduction == "mean" and not smoothing:
-        return Loss(Piece(call("nn.BCEWithLogitsLoss")), on)  # type: ignore[arg-type]
+        return Loss(Piece(call("nn.BCEWithLogitsLoss")), on)
     return _of(context, "BinaryCrossentropy", on=on, logits=logits, label_smoothing=smoothing)
+
+
+def binary_focal(options: Options, context: Context) -> Loss:
+    logits, on = _logits(options, context, "sigmoid")
+    smoothing, gamma = options.number("label_smoothing", 0.0), options.number("gamma", 2.0)
+    alpha = options.number("alpha", 0.25)
+    chosen = {"alpha": alpha} if options.flag("apply_class_balancing") else {}
+    _last_axis(options)
+    given: dict[str, Any] = {"logits": logits, "label_smoothing": smoothing, "gamma": gamma, **chosen}
+    return _of(context, "BinaryFocalCrossentropy", on=on, **given)
+
+
+def categorical_focal(options: Options, context: Context) -> Loss:
+    logits = options.flag("from_logits")
+    smoothing, gamma = options.number("label_smoothing", 0.0), options.number("gamma", 2.0)
+    alpha = options.value("alpha", 0.25)
+    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)):
+        raise Unsupported("CategoricalFocalCrossentropy with one alpha per class", "write the loss in PyTorch")
+    _last_axis(options)
+    given: dict[str, Any] = {"logits": logits, "label_smoothing": smoothing, "gamma": gamma, "alpha": alpha}
+    return _of(context, "CategoricalFocalCrossentropy", **given)
 
 
 def categorical_crossentropy(options: Options, context: Context) -> Loss:
@@ -139,7 +171,8 @@ def categorical_crossentropy(options: Options, context: Context) -> Loss:
     smoothing = options.number("label_smoothing", 0.0)
     _last_axis(options)
     if logits and context.plain and _class_axis_is_second(context.output):
-        return Loss(Piece(call("nn.CrossEntropyLoss", label_smoothing=smoothing, reduction=context.reduction)), on)  # type: ignore[arg-type]
+        piece = Piece(call("nn.CrossEntropyLoss", label_smoothing=smoothing, reduction=context.reduction))
+        return Loss(piece, on)
     return _of(context, "CategoricalCrossentropy", on=on, logits=logits, label_smoothing=smoothing)
 
 
@@ -150,11 +183,41 @@ def sparse_categorical_crossentropy(options: Options, context: Context) -> Loss:
     if logits and context.plain and _class_axis_is_second(context.output):
         ignore = {} if ignored is None else {"ignore_index": ignored}
         piece = Piece(call("nn.CrossEntropyLoss", **ignore, reduction=context.reduction))
-        return Loss(piece, on, "classes")  # type: ignore[arg-type]
-    return _of(context, "SparseCategoricalCrossentropy", on=on, targets="classes", logits=logits, ignore_class=ignored)
+        return Loss(piece, on, "classes")
+    given = {"logits": logits, "ignore_class": ignored}
+    return _of(context, "SparseCategoricalCrossentropy", on=on, targets="classes", **given)
 
 
-def _logits(options: Options, context: Context, activation: str) -> tuple[bool, str]:
+def tversky(options: Options, context: Context) -> Loss:
+    alpha, beta = options.number("alpha", 0.5), options.number("beta", 0.5)
+    return _of(context, "Tversky", alpha=alpha, beta=beta, dims=_dims(options, context))
+
+
+def dice(options: Options, context: Context) -> Loss:
+    return _of(context, "Dice", dims=_dims(options, context))
+
+
+def _dims(options: Options, context: Context) -> tuple[int, ...] | None:
+    """The axes over which an overlap is counted, in the order of PyTorch's."""
+    axis = options.value("axis")
+    if axis is None:
+        return None
+    rank = len(context.output.shape)
+    axes = [axis] if isinstance(axis, int) else list(axis)
+    keras = [i for i in range(rank) if i != context.output.axis % rank] + [context.output.axis % rank]
+    return tuple(sorted(keras[a] for a in axes))
+
+
+def circle(options: Options, context: Context) -> Loss:
+    given: dict[str, Any] = {"gamma": options.number("gamma", 80.0), "margin": options.number("margin", 0.4)}
+    return _of(context, "Circle", **given, remove_diagonal=options.flag("remove_diagonal", True), targets="classes")
+
+
+def generalized(options: Options, context: Context) -> Loss:
+    return _of(context, "CategoricalGeneralizedCrossEntropy", q=options.number("q", 0.5), targets="classes")
+
+
+def _logits(options: Options, context: Context, activation: str) -> tuple[bool, On]:
     """Whether the loss is one of logits, and what it gets: Keras, too, goes behind a final softmax or sigmoid."""
     stated = options.flag("from_logits")
     if context.output.activation == activation:
@@ -171,12 +234,60 @@ def _class_axis_is_second(output: Output) -> bool:
     return output.axis % len(output.shape) == 1
 
 
-ALIASES = {"mse": "meansquarederror", "mae": "meanabsoluteerror", "bce": "binarycrossentropy", "huberloss": "huber"}
+ALIASES = {
+    "mse": "meansquarederror", "mae": "meanabsoluteerror", "bce": "binarycrossentropy", "huberloss": "huber",
+    "mape": "meanabsolutepercentageerror", "msle": "meansquaredlogarithmicerror", "kld": "kldivergence",
+    "kullbackleiblerdivergence": "kldivergence", "cosineproximity": "cosinesimilarity",
+}  # fmt: skip
 MAKERS: dict[str, Maker] = {
     "meansquarederror": plain_or("nn.MSELoss", "MeanSquaredError"),
     "meanabsoluteerror": plain_or("nn.L1Loss", "MeanAbsoluteError"),
+    "meanabsolutepercentageerror": local("MeanAbsolutePercentageError"),
+    "meansquaredlogarithmicerror": local("MeanSquaredLogarithmicError"),
     "huber": huber,
+    "logcosh": local("LogCosh"),
+    "poisson": local("Poisson"),
+    "hinge": local("Hinge"),
+    "squaredhinge": local("Hinge", squared=True),
+    "categoricalhinge": local("CategoricalHinge"),
+    "kldivergence": local("KLDivergence"),
+    "cosinesimilarity": cosine_similarity,
     "binarycrossentropy": binary_crossentropy,
+    "binaryfocalcrossentropy": binary_focal,
     "categoricalcrossentropy": categorical_crossentropy,
+    "categoricalfocalcrossentropy": categorical_focal,
     "sparsecategoricalcrossentropy": sparse_categorical_crossentropy,
+    "categoricalgeneralizedcrossentropy": generalized,
+    "dice": dice,
+    "tversky": tversky,
+    "circle": circle,
+    "ctc": local("CTC", "classes"),
 }
+
+
+# -- several outputs ---------------------------------------------------------------------------------------
+
+
+def losses(config: Any, outputs: Sequence[Output], loss_weights: Any = None, **given: Any) -> list[Loss]:
+    """The losses of all outputs, as `compile(loss=..., loss_weights=...)` states them: one for all of them, a list, or
+    by the name of the output. The total is the sum of `weight * loss`; an output without one is left out."""
+    stated = _per_output(config, outputs, "loss")
+    weights = _per_output(loss_weights, outputs, "loss weight")
+    made = []
+    for output, one, weight in zip(outputs, stated, weights, strict=True):
+        if one is not None:
+            single = loss(one, output, **given)
+            made.append(replace(single, weight=1.0 if weight is None else float(weight), output=output.name))
+    return made
+
+
+def _per_output(stated: Any, outputs: Sequence[Output], what: str) -> list[Any]:
+    if isinstance(stated, Mapping) and "class_name" not in stated:
+        if unknown := stated.keys() - {output.name for output in outputs}:
+            raise Unsupported(f"a {what} is stated for {sorted(unknown)!r:.80}, which is no output", DAMAGED)
+        return [stated.get(output.name) for output in outputs]
+    if isinstance(stated, (list, tuple)):
+        if len(stated) != len(outputs):
+            raise Unsupported(f"{len(stated)} {what}es are stated for {len(outputs)} outputs", DAMAGED)
+        return list(stated)
+    return [stated] * len(outputs)
