@@ -22,6 +22,7 @@ from migrate.coexist import keep_apart
 
 MODEL = click.argument("model", type=click.Path(path_type=Path))
 PROJECT = click.argument("project", metavar="DIR", type=click.Path(path_type=Path))
+DATA_KINDS = ["arrays", "images", "csv", "tfrecord", "text"]
 READING = (
     click.option("--weights", type=click.Path(path_type=Path), help="The weights (.h5) of an architecture (.json)."),
     click.option("--input-shape", help="Of one sample, such as 28,28,1, where the file does not state it."),
@@ -67,6 +68,12 @@ def command(
                 if given.get("as_json") and isinstance(error, Gaps):
                     click.echo(json.dumps({"ok": False, "gaps": [gap.to_json() for gap in error.gaps]}))
                 click.echo(f"tf2torch: {error}", err=True)
+                sys.exit(2)
+            except Exception as error:
+                if debug:
+                    raise
+                said = f"tf2torch: an error in tf2torch itself: {type(error).__name__}: {error}"
+                click.echo(f"{said}\n  what to do: run it again with --debug, and report what it prints", err=True)
                 sys.exit(2)
 
         for option in reversed((*arguments, *options, *talking)):
@@ -250,6 +257,47 @@ def backport(
         click.echo(json.dumps(done.to_json(), indent=1))
     elif not quiet:
         show_backport(done)
+
+
+@command(
+    click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The folder to write."),
+    *READING,
+    click.option("--trainer", type=click.Choice(["plain", "lightning"]), default="plain", help="The form of train.py."),
+    click.option("--data", type=click.Choice(DATA_KINDS), default="arrays", help="The form of the data."),
+    click.option("--exact", is_flag=True, help="Equal Keras in training too, by local classes where PyTorch differs."),
+    click.option("--optimizer", help="A Keras optimizer by name, instead of the file's."),
+    click.option("--loss", help="A Keras loss by name, instead of the file's."),
+    click.option("--metrics", help="Keras metrics by name, with commas, instead of the file's."),
+    click.option("--epochs", type=click.IntRange(1), default=10, help="The default of train.py."),
+    click.option("--batch-size", type=click.IntRange(1), default=32, help="The default of train.py."),
+    click.option("--allow-todo", is_flag=True, help="Mark the places of losses and metrics of your own."),
+    click.option("--name", default="", help="The name of the model's class."),
+    click.option("--overwrite", is_flag=True, help="Replace a project that was converted before."),
+)
+def scaffold(
+    model: Path, output: Path, weights: Path | None, input_shape: str | None, trainer: str, data: str, exact: bool,
+    optimizer: str | None, loss: str | None, metrics: str | None, epochs: int, batch_size: int, allow_todo: bool,
+    name: str, overwrite: bool, as_json: bool, quiet: bool, verbose: bool,
+) -> None:  # fmt: skip
+    """Writes the PyTorch project of MODEL with a training project around it."""
+    from migrate.scaffold.plan import Options
+    from migrate.scaffold.scaffold import scaffold_file
+    from migrate.show import show_conversion
+
+    keep_apart()
+    options = Options(
+        trainer, data, exact, optimizer, loss, split_names(metrics) if metrics is not None else None, epochs,
+        batch_size, allow_todo,
+    )  # fmt: skip
+    with progress_bar(hidden=quiet or as_json, verbose=verbose) as progress:
+        done = scaffold_file(
+            model, output, options, name=name, overwrite=overwrite, weights=weights,
+            input_shape=parsed_shape(input_shape), progress=progress,
+        )  # fmt: skip
+    if as_json:
+        click.echo(json.dumps(done.to_json(), indent=1))
+    elif not quiet:
+        show_conversion(done)
 
 
 def parsed_shape(text: str | None) -> tuple[int | None, ...] | None:

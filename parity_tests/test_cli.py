@@ -138,3 +138,15 @@ def test_no_command_imports_a_framework_of_the_other_side(bench_model: str, tmp_
 def test_version() -> None:
     output = tf2torch("--version").output
     assert f"tf2torch {migrate.__version__}" in output and "torch 2" in output
+
+
+def test_errors_of_our_own_are_messages_too(bench_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object, **options: object) -> None:
+        raise ZeroDivisionError("planted")
+
+    monkeypatch.setattr("migrate.pipeline.convert_file", broken)
+    arguments = ["convert", bench_model, "-o", str(tmp_path / "out")]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 2
+    assert "an error in tf2torch itself: ZeroDivisionError: planted" in done.stderr and "--debug" in done.stderr
+    assert isinstance(CliRunner().invoke(main, [*arguments, "--debug"]).exception, ZeroDivisionError)
