@@ -80,20 +80,40 @@ def tensordot(layer: LayerHandle, x1: Any, x2: Any, *, axes: int | Pair = 2) -> 
 
 def LETTERS(inputs: Sequence[Any], config: Mapping[str, Any]) -> list[Arrangement]:
     """Any order of axes: the letters follow them. An ellipsis names axes by their place."""
-    named = "..." not in config["subscripts"]
+    named = "..." not in str(config.get("subscripts"))
     return [as_written(x.rank) if isinstance(x.arrangement, Flat) or not named else x.arrangement for x in inputs]
+
+
+TERM = r"[A-Za-z]*(\.\.\.)?[A-Za-z]*"
+EQUATION = re.compile(f"{TERM}(,{TERM})*(->{TERM})?")
+
+
+def fits(subscripts: str, ranks: Sequence[int]) -> bool:
+    """Whether an equation is one: a term an operand, a letter an axis, and nothing in the result that is in no term."""
+    if EQUATION.fullmatch(subscripts) is None:
+        return False
+    left, _, result = subscripts.partition("->")
+    terms, axes = left.split(","), result.replace("...", "")
+    lengths = [len(term.replace("...", "")) for term in terms]
+    return (
+        len(terms) == len(ranks)
+        and all(n <= rank if "." in term else n == rank for term, n, rank in zip(terms, lengths, ranks, strict=True))
+        and len(set(axes)) == len(axes)
+        and set(result) <= set(left)
+    )
 
 
 @converts("ops.Einsum", layout=LETTERS)
 def einsum(layer: LayerHandle, *operands: Any, subscripts: str) -> Value:
     """The letters of an operand are written in the order in which its axes lie. The result of images is one."""
-    if not re.fullmatch(r"[A-Za-z.,]*(->[A-Za-z.]*)?", subscripts):
-        layer.unsupported(f"the equation {subscripts!r:.60}", "check that the file is not damaged")
+    given, subscripts = factors(layer, *operands), subscripts.replace(" ", "")
+    if not fits(subscripts, [x.rank for x in given]):
+        layer.unsupported(
+            f"{subscripts!r:.60} is no equation for operands of {[x.rank for x in given]} axes",
+            "check that the file is not damaged",
+        )
     terms, arrow, result = subscripts.partition("->")
-    given = factors(layer, *operands)
     letters = terms.split(",")
-    if len(letters) != len(given) or ("." not in terms and [len(term) for term in letters] != [x.rank for x in given]):
-        layer.unsupported(f"the equation {subscripts!r:.60} for its operands", "check that the file is not damaged")
     order = as_written(len(result))
     if "." not in subscripts:
         letters = ["".join(term[a] for a in perm_of(x)) for term, x in zip(letters, given, strict=True)]
