@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Gap", "Gaps", "UserError", "__version__",
-    "capture", "backport", "convert", "inspect", "load", "transfer", "verify",
+    "capture", "backport", "convert", "inspect", "load", "scaffold", "transfer", "verify",
 ]  # fmt: skip
 
+import migrate.scaffold as _scaffold_package  # noqa: F401
 import migrate.verify as _package  # noqa: F401  # first: Python binds the name to the package when it is first imported
 
 keep_apart()
@@ -80,6 +81,43 @@ def convert(
             path, Path(folder), name=name, exact=exact, overwrite=overwrite,
             weights=_path(weights), input_shape=input_shape,
         )  # fmt: skip
+
+
+def scaffold(
+    model: Any,
+    folder: str | os.PathLike[str],
+    *,
+    trainer: Literal["plain", "lightning"] = "plain",
+    data: Literal["arrays", "images", "csv", "tfrecord", "text"] = "arrays",
+    exact: bool = False,
+    optimizer: str | None = None,
+    loss: str | None = None,
+    metrics: Sequence[str] | None = None,
+    epochs: int = 10,
+    batch_size: int = 32,
+    allow_todo: bool = False,
+    name: str = "",
+    overwrite: bool = False,
+    weights: str | os.PathLike[str] | None = None,
+    input_shape: tuple[int | None, ...] | None = None,
+) -> Conversion:
+    """Writes the PyTorch project of a model with a training project around it; what comes back is as of `convert`.
+
+    `optimizer`, `loss`, `metrics`: names of Keras', instead of what the file says. `epochs`, `batch_size`: defaults of
+    train.py. `allow_todo`: losses and metrics that are not Keras' own become marked places that raise. Raises
+    UserError; nothing is written then.
+    """
+    keep_apart()
+    from migrate.memory import on_disk
+    from migrate.scaffold.plan import Options
+    from migrate.scaffold.scaffold import scaffold_file
+
+    names = tuple(metrics) if metrics is not None else None
+    options = Options(trainer, data, exact, optimizer, loss, names, epochs, batch_size, allow_todo)
+    with on_disk(model) as path:
+        return scaffold_file(
+            path, Path(folder), options, name=name, overwrite=overwrite, weights=_path(weights), input_shape=input_shape
+        )
 
 
 def load(folder: str | os.PathLike[str], *, dtype: torch.dtype | None = None) -> nn.Module:

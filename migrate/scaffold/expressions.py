@@ -21,6 +21,7 @@ from migrate.emit.literals import literal
 from migrate.emit.source import formatted
 
 LINE_LENGTH = 120
+PROJECT = ("model", "data", "checkpoint", "train")
 STANDARD = ("nn", "F", "init")  # what is written as `from torch import nn`, not as `import torch`
 
 
@@ -128,7 +129,7 @@ def _add(name: str, definitions: Mapping[str, str], body: dict[str, str]) -> Non
 def tidy(text: str) -> str:
     """The text without imports that nothing uses, those that are left sorted, formatted by ruff."""
     rules = ["--select", "F401,I", "--fix", "--quiet", "--exit-zero", "--config", f"line-length={LINE_LENGTH}"]
-    own = ["--config", f"lint.isort.known-first-party = {json.dumps([*HOMES, 'model', 'data'])}"]
+    own = ["--config", f"lint.isort.known-first-party = {json.dumps([*HOMES, *PROJECT])}"]
     command = [sys.executable, "-m", "ruff", "check", "--isolated", "--target-version=py311", *rules, *own, "-"]
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     return formatted(done.stdout or text)

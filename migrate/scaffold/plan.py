@@ -1,0 +1,126 @@
+"""All that there is to say about one training project: what the file knows, and what the user says."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from converters.arrangement import Flat
+from converters.graph import Graph, Value, values
+from converters.training import Loss, Output, Variable
+from migrate.emit.names import argument_names
+from migrate.emit.project import Project, named_outputs
+
+DATA = ("arrays", "images", "csv", "tfrecord", "text")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user says about a training. None: what the file says, else a default."""
+
+    trainer: Literal["plain", "lightning"] = "plain"
+    data: str = "arrays"
+    exact: bool = False
+    optimizer: str | None = None
+    loss: str | None = None
+    metrics: tuple[str, ...] | None = None
+    epochs: int = 10
+    batch_size: int = 32
+    allow_todo: bool = False
+
+
+@dataclass(frozen=True)
+class Port:
+    """One input or output of the model. Axis i of `shape` is axis `permute[i]` of `keras_shape`; the batch is None.
+
+    `targets`, of an output: `classes` (int64, without the axis of classes), or `values` of its own shape and type.
+    """
+
+    name: str
+    keras_name: str
+    shape: tuple[int | None, ...]
+    keras_shape: tuple[int | None, ...]
+    permute: tuple[int, ...] | None
+    dtype: str
+    targets: str = "values"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the files of a training project are made from."""
+
+    project: Project
+    options: Options
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    activation: str
+    images: bool
+    version: tuple[int, ...]
+    compiled: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def class_name(self) -> str:
+        return self.project.class_name
+
+    @property
+    def source(self) -> Graph:
+        return self.project.source
+
+    @property
+    def data(self) -> str:
+        return self.options.data
+
+    @property
+    def exact(self) -> bool:
+        return self.options.exact
+
+
+def interface(project: Project) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+    """The inputs, named as the arguments of `forward`, and the outputs, named as the layers that make them."""
+    inputs = values(project.graph.inputs)
+    names = argument_names(inputs)
+    return (
+        tuple(_port(name, value) for name, value in zip(names, inputs, strict=True)),
+        tuple(_port(value.name, value) for value in named_outputs(project)),
+    )
+
+
+def _port(name: str, value: Value) -> Port:
+    order = None if isinstance(value.arrangement, Flat) else tuple(value.arrangement.axes)
+    return Port(name, value.name, value.sizes, tuple(value.keras_shape), order, value.dtype)
+
+
+def activation_of(text: str, class_name: str) -> Literal["", "softmax", "sigmoid"]:
+    """What `forward` applies to `logits(x)`, in the text of model.py; nothing where the class has no `logits`."""
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.ClassDef) and node.name == class_name:
+            methods = {part.name: part for part in node.body if isinstance(part, ast.FunctionDef)}
+            if "logits" in methods:
+                last = ast.unparse(methods["forward"].body[-1])
+                return "sigmoid" if last.endswith(".sigmoid()") else "softmax"
+    return ""
+
+
+def output_of(port: Port, activation: str) -> Output:
+    """An output as losses and metrics see it."""
+    last = len(port.keras_shape) - 1
+    axis = port.permute.index(last) if port.permute is not None else last
+    axis = -1 if axis == last else axis
+    return Output(port.shape, axis, activation, port.name)  # type: ignore[arg-type]
+
+
+def trainable_variables(project: Project) -> list[Variable]:
+    """The parameters that learn, in the order of the state dict."""
+    return [
+        Variable(key, module.state[name], sparse=module.constructor == "nn.Embedding")
+        for key, module, name in project.names.state(project.graph)
+        if name in module.learned and module.trainable
+    ]
+
+
+def with_targets(outputs: tuple[Port, ...], losses: Sequence[Loss]) -> tuple[Port, ...]:
+    """The outputs, each with what its loss is compared with."""
+    kinds = {loss.output or outputs[0].name: loss.targets for loss in losses}
+    return tuple(replace(port, targets=kinds.get(port.name, "values")) for port in outputs)

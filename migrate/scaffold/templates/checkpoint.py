@@ -1,0 +1,64 @@
+"""The state of a run, on disk. Every file is written beside and renamed: a run that is killed leaves whole files."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+from torch.optim import Optimizer
+
+WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)  # whatever DDP or FSDP did: the tensors of one process
+
+
+class Checkpoint:
+    """`checkpoint.pt`: the state after the last whole epoch; `weights.safetensors`: the model's alone.
+
+    `others`: what else has a state, by name: a scheduler, callbacks. All processes have to call `save`.
+    """
+
+    def __init__(self, folder: str, objective: nn.Module, optimizer: Optimizer, **others: Any) -> None:
+        self.folder, self.path = Path(folder), Path(folder) / "checkpoint.pt"
+        self.objective, self.optimizer, self.others = objective, optimizer, others
+
+    def begin(self, config: Any) -> list[dict[str, float]]:
+        """The history of a new run, or of the one that goes on."""
+        if config.resume and self.path.exists():
+            return self.load()
+        if self.path.exists():
+            sys.exit(f"{self.folder} holds a run: --resume goes on with it, --run FOLDER begins another")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.write("config.json", lambda path: path.write_text(json.dumps(asdict(config), indent=1)))
+        return []
+
+    def load(self) -> list[dict[str, float]]:
+        state = torch.load(self.path, map_location="cpu", weights_only=True)
+        model, optimizer = state["model"], state["optimizer"]
+        set_state_dict(
+            self.objective, self.optimizer, model_state_dict=model, optim_state_dict=optimizer, options=WHOLE
+        )
+        for name, part in self.others.items():
+            part.load_state_dict(state[name])
+        return state["history"]
+
+    def save(self, history: list[dict[str, float]]) -> None:
+        model, optimizer = get_state_dict(self.objective, self.optimizer, options=WHOLE)
+        if int(os.environ.get("RANK", "0")) > 0:
+            return
+        others = {name: part.state_dict() for name, part in self.others.items()}
+        weights = {name.removeprefix("model."): tensor.clone(memory_format=torch.contiguous_format) for name, tensor in model.items()}
+        state = {"model": model, "optimizer": optimizer, "history": history, **others}
+        self.write("weights.safetensors", lambda path: save_file(weights, path))
+        self.write("history.json", lambda path: path.write_text(json.dumps(history, indent=1)))
+        self.write("checkpoint.pt", lambda path: torch.save(state, path))
+
+    def write(self, name: str, writer: Callable[[Path], Any]) -> None:
+        beside = self.folder / f"{name}.part"
+        writer(beside)
+        os.replace(beside, self.folder / name)

@@ -1,0 +1,233 @@
+"""Trains __MODEL__ as `compile` and `fit` did in Keras.
+
+    python train.py --epochs 15
+    python train.py --epochs 30 --resume                 goes on where a run ended or was killed
+    torchrun --nproc-per-node 2 train.py --epochs 15     the same batches, shared by two processes
+    tensorboard --logdir runs
+
+The options are the fields of `Config`.
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, get_args
+
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+from tqdm import tqdm
+
+__IMPORTS__
+from checkpoint import Checkpoint
+from data import loaders, set_epoch
+from model import __MODEL__
+
+HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every field is an option: `--batch-size 64`."""
+
+    data: str = "data"
+    run: str = __RUN__  # the folder of checkpoint, weights, history and TensorBoard
+    epochs: int = __EPOCHS__
+    batch_size: int = __BATCH_SIZE__  # of all processes together
+    #: if learning_rate
+    learning_rate: float = __LEARNING_RATE__
+    #: end
+    validation_split: float = __VALIDATION_SPLIT__  # the last samples, as `fit` takes them; if the data brings none
+    shuffle: bool = __SHUFFLE__
+    workers: int = 0  # processes that load data
+    seed: int = 0
+    precision: Literal["float32", "bf16", "fp16", "float64"] = __PRECISION__  # bf16 and fp16: autocast
+    deterministic: bool = False  # on a GPU: the same bits in every run, slower
+    resume: bool = False
+    #: if optimizer_state
+    keep_optimizer_state: bool = True  # start with the momenta and the step count that Keras had
+    #: end
+
+
+class Objective(nn.Module):
+    """Model and loss as one module: DDP and FSDP act on calls of a module."""
+
+    def __init__(self, model: __MODEL__) -> None:
+        super().__init__()
+        self.model = model
+        __LOSSES__
+
+    def forward(self, inputs: __INPUTS_TYPE__, targets: __TARGETS_TYPE__) -> tuple[Tensor, __OUTPUTS_TYPE__]:
+        """The loss of a batch, and the outputs of the model."""
+        __FORWARD__
+
+
+#: if penalty
+def penalty(model: nn.Module) -> Tensor:
+    """What Keras' regularizers add to the loss."""
+    return __PENALTY__
+
+
+#: end
+class Averages:
+    """Loss and metrics of one epoch, over all processes. Each batch counts by its size, as in Keras."""
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self.accelerator = accelerator
+        self.metrics = MetricCollection(__METRICS__).to(accelerator.device)
+        self.reset()
+
+    def reset(self) -> None:
+        self.total, self.count = torch.zeros((), device=self.accelerator.device), 0
+        self.metrics.reset()
+
+    def update(self, loss: Tensor, size: Tensor | int, outputs: __OUTPUTS_TYPE__, targets: __TARGETS_TYPE__) -> None:
+        self.total = self.total + loss.detach() * size
+        self.count = self.count + size
+        __UPDATE_METRICS__
+
+    def compute(self) -> dict[str, float]:
+        loss = self.accelerator.reduce(self.total / self.count, "mean")
+        return {"loss": loss.item()} | {name: value.item() for name, value in self.metrics.compute().items()}
+
+
+def main(config: Config) -> None:
+    accelerator = Accelerator(mixed_precision=config.precision if config.precision in ("bf16", "fp16") else "no")
+    torch.set_default_dtype(torch.float64 if config.precision == "float64" else torch.float32)
+    torch.use_deterministic_algorithms(config.deterministic)
+    rank, world = accelerator.process_index, accelerator.num_processes
+    train_loader, val_loader = loaders(
+        config.data,
+        batch_size=config.batch_size,
+        validation_split=config.validation_split,
+        shuffle=config.shuffle,
+        seed=config.seed,
+        workers=config.workers,
+        rank=rank,
+        world=world,
+    )
+
+    model = __MODEL__()
+    model.load_state_dict(load_file(HERE / "weights.safetensors"))
+    #: if images
+    model.to(memory_format=torch.channels_last)
+    #: end
+    #: if batch_norm
+    model = synchronized(model) if world > 1 else model
+    #: end
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    __OPTIMIZER__
+    #: if scheduler
+    __SCHEDULER__
+    #: end
+    objective, optimizer = accelerator.prepare(Objective(model), optimizer)
+    #: if parameters
+    parameters = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+    #: end
+    #: if average
+    __AVERAGE__
+    #: end
+    averages = Averages(accelerator)
+    checkpoint = Checkpoint(config.run, objective, optimizer__STATEFUL__)
+    history = checkpoint.begin(config)
+    board = tensorboard(config.run, len(history)) if rank == 0 else None
+
+    for epoch in range(len(history), config.epochs):
+        torch.manual_seed(config.seed + 1_000_003 * epoch + rank)  # dropout: the same in a run that was resumed
+        set_epoch(train_loader, epoch)
+        objective.train()
+        averages.reset()
+        bar = tqdm(train_loader, f"epoch {epoch + 1}/{config.epochs}", leave=False, disable=None if rank == 0 else True)
+        for inputs, targets in bar:
+            inputs, targets = moved((inputs, targets), accelerator.device)
+            size, share = shared(__SIZE__, accelerator)
+            loss, outputs = objective(inputs, targets)
+            loss = loss * share__PLUS_PENALTY__
+            accelerator.backward(loss)
+            #: if clip
+            accelerator.unscale_gradients()
+            __CLIP__
+            #: end
+            optimizer.step()
+            #: if average
+            average.update()
+            #: end
+            #: if constraints
+            __CONSTRAINTS__
+            #: end
+            optimizer.zero_grad()
+            #: if scheduler
+            scheduler.step()
+            #: end
+            averages.update(loss, size, outputs, targets)
+        logs = averages.compute()
+        if val_loader is not None:
+            logs |= {f"val_{name}": value for name, value in evaluate(objective, val_loader, averages).items()}
+        history.append(logs)
+        accelerator.print(f"epoch {epoch + 1}/{config.epochs}:", ", ".join(f"{k} {v:.4g}" for k, v in logs.items()))
+        for name, value in {**logs, "learning_rate": optimizer.param_groups[0]["lr"]}.items() if board else ():
+            board.add_scalar(name, value, epoch)
+        checkpoint.save(history)
+    #: if average
+    average.copy_to()  # `fit` ends with the averages as weights
+    checkpoint.save_weights()
+    #: end
+    accelerator.end_training()
+
+
+@torch.no_grad()
+def evaluate(objective: nn.Module, loader: Any, averages: Averages) -> dict[str, float]:
+    """Loss and metrics of the model in inference mode."""
+    objective.eval()
+    averages.reset()
+    for inputs, targets in loader:
+        inputs, targets = moved((inputs, targets), averages.accelerator.device)
+        size, share = shared(__SIZE__, averages.accelerator)
+        loss, outputs = objective(inputs, targets)
+        averages.update(loss * share__PLUS_PENALTY__, size, outputs, targets)
+    return averages.compute()
+
+
+def shared(size: int, accelerator: Accelerator) -> tuple[Tensor | int, Tensor | float]:
+    """The size of a batch over all processes, and the factor with which the mean of their losses is the batch's."""
+    if accelerator.num_processes == 1:
+        return size, 1.0
+    whole = accelerator.reduce(torch.tensor(size, device=accelerator.device))
+    return whole, __SHARE__
+
+
+def moved(batch: Any, device: torch.device) -> Any:
+    """To the device; floating-point numbers in the precision of the run."""
+    if isinstance(batch, Tensor):
+        dtype = torch.get_default_dtype() if batch.is_floating_point() else batch.dtype
+        return batch.to(device, dtype, non_blocking=True)
+    return [moved(part, device) for part in batch]
+
+
+def tensorboard(folder: str, epoch: int) -> Any:
+    """A writer whose curves go on at this epoch."""
+    sys.modules["tensorboard.compat.notf"] = ModuleType("notf")  # or it imports TensorFlow where there is one
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(folder, purge_step=epoch, flush_secs=10)
+
+
+def parsed() -> Config:
+    """The options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for field in fields(Config):
+        option, choices = f"--{field.name.replace('_', '-')}", get_args(field.type)
+        if field.type is bool:
+            parser.add_argument(option, default=field.default, action=argparse.BooleanOptionalAction)
+        else:
+            kind = str if choices else field.type
+            parser.add_argument(option, default=field.default, type=kind, choices=choices or None)
+    return Config(**vars(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main(parsed())

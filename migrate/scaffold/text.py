@@ -1,0 +1,135 @@
+"""The files of a training project as texts."""
+
+from __future__ import annotations
+
+from converters.training import Loss, Piece
+from migrate.emit.literals import literal, prose
+from migrate.emit.names import identifier
+from migrate.scaffold.expressions import imports, local_file, render, tidy
+from migrate.scaffold.fill import TEMPLATES, filled
+from migrate.scaffold.plan import Plan
+from migrate.scaffold.training import Training, with_rate
+
+LOCAL_FILES = ("optim", "schedules", "losses", "metrics", "callbacks", "initial", "constraints")
+PROBABILITIES = {"softmax": ".softmax(dim=-1)", "sigmoid": ".sigmoid()"}
+COMMENT_AT = 100  # columns up to which a comment stands at the end of its line
+
+
+def training_files(plan: Plan, training: Training) -> dict[str, str]:
+    """train.py and what it imports, but for data.py."""
+    conditions = flags(plan, training)
+    places = config_places(plan, training) | objective_places(plan, training) | update_places(training, conditions)
+    files = {
+        "train.py": tidy(filled("train.py", places, conditions)),
+        "checkpoint.py": tidy((TEMPLATES / "checkpoint.py").read_text()),
+    }
+    local = {f"{home}.py": local_file(home, training.pieces) for home in LOCAL_FILES}
+    return files | {name: text for name, text in local.items() if text}
+
+
+def flags(plan: Plan, training: Training) -> set[str]:
+    """The conditions of the templates that hold."""
+    conditions = {
+        "images": plan.images,
+        "learning_rate": training.learning_rate is not None,
+        "scheduler": training.optimizer.schedule is not None,
+        "clip": bool(training.optimizer.clip),
+        "average": training.optimizer.average is not None,
+        "parameters": bool(training.optimizer.clip or training.optimizer.average),
+        "metrics": bool(training.metrics),
+    }
+    return {name for name, holds in conditions.items() if holds}
+
+
+def config_places(plan: Plan, training: Training) -> dict[str, str]:
+    """The defaults of `Config`, and names."""
+    return {
+        "MODEL": plan.class_name,
+        "IMPORTS": "\n".join(imports(training.pieces)),
+        "RUN": literal(f"runs/{identifier(plan.class_name)}"),
+        "EPOCHS": literal(plan.options.epochs),
+        "BATCH_SIZE": literal(plan.options.batch_size),
+        "LEARNING_RATE": literal(training.learning_rate),
+        "VALIDATION_SPLIT": "0.0",
+        "SHUFFLE": "True",
+        "PRECISION": '"float32"',
+    }
+
+
+def objective_places(plan: Plan, training: Training) -> dict[str, str]:
+    """The losses and metrics, and what they are called with."""
+    several = len(plan.outputs) > 1
+    metrics = ", ".join(f"{literal(name)}: {render(piece.expression)}" for name, piece, _ in training.metrics)
+    tensors = "list[Tensor]" if several else "Tensor"
+    return {
+        "LOSSES": "\n".join(
+            commented(f"self.{attribute} = {render(loss.piece.expression)}", loss.piece)
+            for attribute, loss in loss_attributes(training)
+        ),
+        "INPUTS_TYPE": "Tensor" if len(plan.inputs) == 1 else "list[Tensor]",
+        "TARGETS_TYPE": tensors,
+        "OUTPUTS_TYPE": tensors,
+        "FORWARD": forward_of_several(plan, training) if several else forward_of_one(plan, training.losses[0]),
+        "SIZE": "len(targets[0])" if several else "len(targets)",
+        "METRICS": "{" + metrics + "}",
+        "UPDATE_METRICS": "self.metrics.update(outputs.detach(), targets)",
+        "SHARE": "size * accelerator.num_processes / whole",
+        "PENALTY": "",
+        "PLUS_PENALTY": "",
+    }
+
+
+def update_places(training: Training, conditions: set[str]) -> dict[str, str]:
+    """What follows the gradient."""
+    made = training.optimizer
+    optimizer = made.optimizer if training.learning_rate is None else with_rate(made.optimizer)
+    stateful = [name for name in ("scheduler", "average") if name in conditions]
+    return {
+        "OPTIMIZER": assigned("optimizer", optimizer),
+        "SCHEDULER": assigned("scheduler", made.schedule),
+        "AVERAGE": assigned("average", made.average),
+        "CLIP": "\n".join(commented(render(piece.expression), piece) for piece in made.clip),
+        "CONSTRAINTS": "",
+        "STATEFUL": "".join(f", {name}={name}" for name in stateful),
+    }
+
+
+def loss_attributes(training: Training) -> list[tuple[str, Loss]]:
+    """The attributes of `Objective` that hold the losses."""
+    if len(training.losses) == 1:
+        return [("loss", training.losses[0])]
+    return [(f"loss_{identifier(loss.output)}", loss) for loss in training.losses]
+
+
+def forward_of_one(plan: Plan, loss: Loss) -> str:
+    """The body of `Objective.forward` where the model has one output."""
+    inputs = "inputs" if len(plan.inputs) == 1 else "*inputs"
+    if loss.on == "logits":
+        probabilities = f"logits{PROBABILITIES[plan.activation]}"
+        return f"logits = self.model.logits({inputs})\nreturn self.loss(logits, targets), {probabilities}"
+    return f"outputs = self.model({inputs})\nreturn self.loss(outputs, targets), outputs"
+
+
+def forward_of_several(plan: Plan, training: Training) -> str:
+    """The same for several outputs: the sum of their losses by their weights."""
+    inputs = "inputs" if len(plan.inputs) == 1 else "*inputs"
+    ending = ".values()" if isinstance(plan.project.graph.outputs, dict) else ""
+    positions = {port.name: index for index, port in enumerate(plan.outputs)}
+    terms = []
+    for attribute, loss in loss_attributes(training):
+        index = positions[loss.output]
+        weight = "" if loss.weight == 1 else f"{literal(loss.weight)} * "
+        terms.append(f"{weight}self.{attribute}(outputs[{index}], targets[{index}])")
+    return f"outputs = list(self.model({inputs}){ending})\nreturn {' + '.join(terms)}, outputs"
+
+
+def assigned(name: str, piece: Piece | None) -> str:
+    return "" if piece is None else commented(f"{name} = {render(piece.expression)}", piece)
+
+
+def commented(statement: str, piece: Piece) -> str:
+    """A statement, with what is to be said about it at the end of the line, or above it where that is too long."""
+    said = "; ".join(prose(comment, 200) for comment in piece.comments)
+    if not said:
+        return statement
+    return f"{statement}  # {said}" if len(statement) + len(said) < COMMENT_AT else f"# {said}\n{statement}"
