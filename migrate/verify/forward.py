@@ -19,7 +19,7 @@ def check_forward(emitted: Emitted, bundle: Bundle, dtype: str) -> Check:
         for number, inputs in enumerate(bundle.sets)
         for finding in compared(emitted, bundle, dtype, number, inputs.name, emitted.run)
     ]
-    return Check("forward", dtype, tuple(findings), len(bundle.sets), notes=leak_notes(bundle))
+    return Check("forward", dtype, tuple(findings), len(bundle.sets), notes=leak_notes(bundle, "forward"))
 
 
 def compared(emitted: Emitted, bundle: Bundle, dtype: str, number: int, case: str, run: Run) -> list[Finding]:
@@ -31,7 +31,7 @@ def compared(emitted: Emitted, bundle: Bundle, dtype: str, number: int, case: st
     except Exception as error:  # an edited model can fail in any way, and that is a result
         return [Finding("outputs", refused(described(error)), "", case)]
     truth = bundle.output_arrays("float64", number) if dtype == "float32" else expected
-    leak = leak_of(bundle)
+    leak = leak_of(bundle, "forward")
     return [
         Finding(f"output {name}", judge(dtype, given, array, real, leak), layer_named(emitted, name), case)
         for name, given, array, real in zip(names, found, expected, truth, strict=True)
@@ -45,15 +45,17 @@ def judge(dtype: str, found: Array, expected: Array, truth: Array, leak: float =
     return compare_float32(found, expected, truth, leak, scale)
 
 
-def leak_of(bundle: Bundle) -> float:
-    """How much float32 the original is known to carry into its float64 run."""
-    return max((float(leak["size"]) for leak in bundle.leaks), default=0.0)
+def leak_of(bundle: Bundle, what: str) -> float:
+    """How much float32 the original carries into its float64 run, as measured. `what`: `forward`, `training` ..."""
+    return max((float(leak["size"]) for leak in bundle.leaks if leak["what"] == what), default=0.0)
 
 
-def leak_notes(bundle: Bundle) -> tuple[str, ...]:
+def leak_notes(bundle: Bundle, what: str) -> tuple[str, ...]:
+    """The known limits of one kind, as sentences."""
     return tuple(
-        f"known limit {leak['size']:.1e}: {leak['layer']} ({leak['op']}) computes in float32 in the original"
+        f"known limit {leak['size']:.1e}: the original's {leak['layer'] or 'run'} has float32 inside ({leak['op']})"
         for leak in bundle.leaks
+        if leak["what"].startswith(what)
     )
 
 

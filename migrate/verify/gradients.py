@@ -13,7 +13,7 @@ from converters.weights import restore
 from migrate.verify.bundle import Bundle, Gradients
 from migrate.verify.criterion import Array, refused, scale_of
 from migrate.verify.emitted import Emitted, array_of
-from migrate.verify.forward import described, judge, leak_of
+from migrate.verify.forward import described, judge, leak_notes, leak_of
 from migrate.verify.report import Check, Finding
 from migrate.verify.switches import dropout_off, keras_batch_norm
 
@@ -43,7 +43,7 @@ def check_gradients(emitted: Emitted, bundle: Bundle, dtype: str) -> Check:
             findings.append(Finding("gradients", refused(described(error)), "", mode))
             continue
         findings += _compared(emitted, bundle, dtype, mode, found, expected, truth)
-    return Check("gradients", dtype, tuple(findings), len(findings))
+    return Check("gradients", dtype, tuple(findings), len(findings), notes=leak_notes(bundle, "gradients"))
 
 
 def backward(emitted: Emitted, bundle: Bundle, *, training: bool) -> Pass:
@@ -109,7 +109,7 @@ def state_by_path(emitted: Emitted, state: Mapping[str, torch.Tensor]) -> dict[s
 def _compared(
     emitted: Emitted, bundle: Bundle, dtype: str, mode: str, found: Pass, expected: Gradients, truth: Gradients
 ) -> list[Finding]:
-    leak = leak_of(bundle)
+    leak = leak_of(bundle, f"gradients, {mode}")
     everything = [*truth.weights.values(), *(array for array in truth.inputs if array is not None)]
     floor = OF_THE_LARGEST * max((scale_of(array) for array in everything), default=1.0)
     owners = layers_of_paths(emitted)

@@ -13,6 +13,7 @@ import torch
 from migrate.verify.bundle import Bundle, LayerCall
 from migrate.verify.criterion import Array, Verdict, compare_float32, compare_float64, refused, scale_of
 from migrate.verify.emitted import Emitted, array_of
+from migrate.verify.forward import leak_notes
 from migrate.verify.recorder import Event, Recorder, source_file
 from migrate.verify.report import BINS, Check, Finding, LayerRow, Place
 from migrate.verify.sites import Key, Site, SiteMap
@@ -44,7 +45,7 @@ def check_layers(emitted: Emitted, bundle: Bundle, dtype: str) -> tuple[Check, l
     recorded = matched(sites, bundle)
     events = _events(emitted, bundle)
     places = {site: key for site, key in sites.resolved(events).items() if key is not None}
-    leaks = {leak["layer"]: float(leak["size"]) for leak in bundle.leaks}
+    leaks = {leak["layer"]: float(leak["size"]) for leak in bundle.leaks if leak["what"] == "layers"}
     comparing = _Comparing(bundle, dtype, leaks, recorded, places)
     inherited = comparing.run(emitted, replace=False)
     own = comparing.run(emitted, replace=True)
@@ -75,9 +76,7 @@ def _notes(sites: SiteMap, recorded: Sequence[Recorded], bundle: Bundle) -> tupl
     unseen = sorted({call.layer for call in bundle.layer_calls} - seen - sites.models)
     if unseen:
         notes.append(f"{len(unseen)} of the original's layers have no place of their own: {', '.join(unseen[:5])}")
-    leaks = {leak["layer"] for leak in bundle.leaks}
-    notes += [f"Keras carries float32 numbers into the float64 run of {', '.join(sorted(leaks))}"] if leaks else []
-    return tuple(notes)
+    return (*notes, *leak_notes(bundle, "layers"))
 
 
 def _events(emitted: Emitted, bundle: Bundle) -> list[Key]:

@@ -29,7 +29,7 @@ def write_replay(folder: Path, bundle: Bundle, migration: Mapping[str, Any]) -> 
 
     Both are in PyTorch's layout: whoever runs the test needs to know nothing of the original.
     """
-    arrays = dict(_exact(migration)) | {"limit": np.array(max(ALLOWED_FLOAT64, leak_of(bundle)))}
+    arrays = dict(_exact(migration)) | {"limit": np.array(max(ALLOWED_FLOAT64, leak_of(bundle, "forward")))}
     room, count = BYTES_AT_MOST - OVERHEAD - sum(array.nbytes for array in arrays.values()), 0
     for number in range(len(bundle.sets)):
         one = {f"{count}/{key}": array for key, array in _arrays(number, bundle, migration)}
@@ -42,6 +42,7 @@ def write_replay(folder: Path, bundle: Bundle, migration: Mapping[str, Any]) -> 
     text = text.replace("MODEL_CLASS", migration["class_name"]).replace("ORIGIN", _origin(bundle))
     (folder / NAMES[0]).write_text(formatted(text), encoding="utf-8")
     save_file(arrays, folder / NAMES[1], {"origin": json.dumps(dict(bundle.origin))})
+    (folder / NAMES[1]).chmod((folder / NAMES[0]).stat().st_mode)
     return [str(folder / name) for name in NAMES]
 
 

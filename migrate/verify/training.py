@@ -19,7 +19,7 @@ from converters.errors import Unsupported
 from migrate.verify.bundle import Bundle
 from migrate.verify.criterion import Array, refused, scale_of
 from migrate.verify.emitted import Emitted
-from migrate.verify.forward import described, judge, leak_of
+from migrate.verify.forward import described, judge, leak_notes, leak_of
 from migrate.verify.gradients import layers_of_paths, name_of, state_by_path
 from migrate.verify.report import Check, Finding
 from migrate.verify.switches import dropout_off, keras_batch_norm, untold
@@ -59,7 +59,7 @@ def check_training(emitted: Emitted, bundle: Bundle, dtype: str, layers: Mapping
         finding for number, step in enumerate(steps, 1) for finding in _compared(emitted, bundle, dtype, number, step)
     ]
     causes = [*(entry["what"] for entry in emitted.migration["drift"]), *standard.drift]
-    notes = [*exact.notes, *untold(emitted.migration)]
+    notes = [*leak_notes(bundle, "training"), *exact.notes, *untold(emitted.migration)]
     if causes and dtype == "float64" and all(finding.verdict.passed for finding in findings):
         notes.append(_drift(bundle, list(train(emitted, bundle, standard, as_keras=False)), steps, causes))
     return Check("training", dtype, tuple(findings), plan.steps, notes=tuple(notes))
@@ -103,7 +103,7 @@ def _rate(optimizer: Any, parameter: torch.Tensor) -> float:
 
 
 def _compared(emitted: Emitted, bundle: Bundle, dtype: str, number: int, found: Trained) -> Iterator[Finding]:
-    plan, leak, case = bundle.training, leak_of(bundle), f"step {number}"
+    plan, leak, case = bundle.training, leak_of(bundle, "training"), f"step {number}"
     assert plan is not None
     loss, truth = (np.array(plan.losses[kind][number - 1], np.float64) for kind in (dtype, "float64"))
     yield Finding("loss", judge(dtype, np.array(found.loss, np.float64), loss, truth, leak), "", case)

@@ -57,9 +57,13 @@ class Leaks:
         factors = 1.0 + step * self.random.choice([-2.0, -1.0, 1.0, 2.0], tuple(tensor.shape))
         return tensor * tf.constant(factors, tensor.dtype)
 
-    def size(self, run, expected):
-        """The largest change of the arrays that `run` gives, relative to the scale of each, under disturbance."""
+    def size(self, run, expected, share=0.0):
+        """The largest change of the arrays that `run` gives, relative to the scale of each, under disturbance.
+
+        `share`: of the largest of all scales, which is the least that counts (what is left of terms that cancel).
+        """
         worst = max(self.found.values()) if self.found else 0.0
+        least = share * max([scale(array) for array in expected] or [0.0])
         for draw in range(DRAWS):
             self.random = np.random.RandomState(draw)
             try:
@@ -67,7 +71,7 @@ class Leaks:
             finally:
                 self.random = None
             for one, other in zip(again, expected):
-                worst = max(worst, MARGIN * distance(one, other))
+                worst = max(worst, MARGIN * distance(one, other, least))
         return worst
 
     def clear(self):
@@ -81,12 +85,20 @@ def inexact(tensor):
     return bool(values.size) and not np.array_equal(values, np.round(values))
 
 
-def distance(one, other):
-    """The largest difference of two arrays, relative to the scale of the second."""
+def scale(array):
+    """The largest finite magnitude; 0 where there is none."""
+    if array is None or np.asarray(array).dtype.kind != "f":
+        return 0.0
+    finite = np.abs(np.asarray(array, "float64"))[np.isfinite(array)]
+    return float(finite.max()) if finite.size else 0.0
+
+
+def distance(one, other, least=0.0):
+    """The largest difference of two arrays, relative to the scale of the second, or to `least` if that is more."""
     if one is None or other is None or np.asarray(other).dtype.kind != "f" or not np.asarray(other).size:
         return 0.0
     one, other = np.asarray(one, "float64"), np.asarray(other, "float64")
     finite = np.isfinite(one) & np.isfinite(other)
     if not finite.any():
         return 0.0
-    return float(np.abs(one - other)[finite].max() / (np.abs(other[finite]).max() or 1.0))
+    return float(np.abs(one - other)[finite].max() / (max(scale(other), least) or 1.0))

@@ -11,6 +11,8 @@ from .recording import Recorder
 from .reference import flatten, name_of, value_of
 from .training import Plan, train
 
+OF_THE_LARGEST = 1e-2  # as migrate/verify/gradients.py has it: below this share of the largest, gradients are rounding
+
 
 class Session:
     """`keys`: the paths of the arrays that are asked for, as the reader of model files has them."""
@@ -74,7 +76,8 @@ class Session:
             with leaks.watching():
                 result = function(model)
                 if leaks.found:
-                    size = leaks.size(lambda: function(model), result)
+                    share = OF_THE_LARGEST if what.startswith("gradients") else 0.0
+                    size = leaks.size(lambda: function(model), result, share)
                     self.leak("", leaks, what, size)
             return result
 

@@ -11,14 +11,16 @@ from migrate.verify.report.markup import Markup, element
 
 LEFT, RIGHT, TOP, BOTTOM, HEIGHT, WIDTH = 62, 16, 12, 26, 300, 1060
 SMALLEST, LARGEST = -18.0, 1.0  # of log10: what is equal is drawn at the bottom, what has no number at the top
+NAMES_FROM, NAMES_HEIGHT, NAME_AT_MOST = 22.0, 66, 18  # pixels a layer from which on names are written; letters
 BAR_WIDTH, BAR_HEIGHT, BAR_BOTTOM = 330, 120, 18
 
 
 def error_chart(rows: Sequence[tuple[int, LayerRow]]) -> Markup:
     """Own and inherited error of each layer, with its number in the table, on a log scale with what is allowed."""
     drawn = [(number, row, row.own) for number, row in rows if row.own is not None]
-    step = max(4.0, min(28.0, WIDTH / max(len(drawn), 1)))
-    width = LEFT + RIGHT + step * max(len(drawn), 20)
+    step = max(4.0, WIDTH / max(len(drawn), 12))
+    named = step >= NAMES_FROM
+    width, height = LEFT + RIGHT + step * max(len(drawn), 12), HEIGHT + (NAMES_HEIGHT if named else 0)
     marks, limits = [], []
     for place, (number, row, own) in enumerate(drawn):
         x = LEFT + step * (place + 0.5)
@@ -26,12 +28,20 @@ def error_chart(rows: Sequence[tuple[int, LayerRow]]) -> Markup:
             limits += [f"{x + side * step / 2:.1f},{_y(own.allowed_rel):.1f}" for side in (-1, 1)]
         if row.inherited is not None:
             marks.append(
-                element("circle", class_="inherited", cx=f"{x:.1f}", cy=f"{_y(row.inherited.max_rel):.1f}", r=4)
+                element("circle", class_="inherited", cx=f"{x:.1f}", cy=f"{_y(row.inherited.max_rel):.1f}", r=5)
             )
+        marks += [_name(row.layer, x)] if named else []
         marks.append(_mark(row, own, number, x))
-    below = element("text", "layers in the order of execution", x=LEFT, y=HEIGHT - 6)
+    below = [] if named else [element("text", "layers in the order of execution", x=LEFT, y=HEIGHT - 6)]
     line = element("polyline", class_="limit", points=" ".join(limits))
-    return _svg(width, HEIGHT, "own and inherited error by layer", [*_grid(width), line, *marks, below])
+    return _svg(width, height, "own and inherited error by layer", [*_grid(width), line, *marks, *below])
+
+
+def _name(layer: str, x: float) -> Markup:
+    """The last part of a layer's path, aslant below the chart."""
+    text, y = layer.rpartition("/")[2], HEIGHT - BOTTOM + 14
+    short = text if len(text) <= NAME_AT_MOST else f"{text[: NAME_AT_MOST - 1]}\u2026"
+    return element("text", short, x=f"{x:.1f}", y=y, text_anchor="end", transform=f"rotate(-40 {x:.1f} {y})")
 
 
 def _mark(row: LayerRow, own: Verdict, number: int, x: float) -> Markup:
