@@ -40,6 +40,8 @@ def keep_precision():
                 for attribute, value in list(vars(module).items()):
                     if value is old:
                         setattr(module, attribute, new)
+    in_top_k = tf.math.in_top_k  # knows float32 only
+    tf.math.in_top_k = lambda targets, predictions, k: in_top_k(targets, tf_cast(predictions, tf.float32), k)
     tf.cast = lambda x, dtype, name=None: tf.constant(x, dtype) if isinstance(x, float) else tf_cast(x, dtype, name)
 
 
@@ -117,7 +119,21 @@ def losses(out):
                 out[f"loss/{number}/{reduction}/{weighted}/gradient"] = tf.convert_to_tensor(tape.gradient(value, x))
 
 
-PARTS = (optimizers, sparse, schedules, losses)
+def metrics(out):
+    """The result after each of three updates, without and with weights."""
+    for number, (class_name, kind, config) in enumerate(cases.METRICS):
+        for weighted in (False, True):
+            if weighted and not cases.takes_weights(class_name, kind):
+                continue
+            made = getattr(keras.metrics, class_name)(**config)
+            out[f"config/metric-{number}"] = json.dumps(keras.saving.serialize_keras_object(made))
+            for update in range(3):
+                outputs, targets, weights = cases.metric_batch(kind, update)
+                made.update_state(targets, outputs, sample_weight=weights if weighted else None)
+                out[f"metric/{number}/{weighted}/{update}"] = np.asarray(made.result())
+
+
+PARTS = (optimizers, sparse, schedules, losses, metrics)
 
 if __name__ == "__main__":
     keras.backend.set_floatx("float64")

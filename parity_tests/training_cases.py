@@ -184,3 +184,75 @@ def weights(targets, values):
     found = np.random.default_rng(3).uniform(0, 2, size=values)
     found.flat[0] = 0.0
     return found
+
+
+# -- metrics ----------------------------------------------------------------------------------------------
+
+
+def metric_batch(kind, update):
+    """(outputs, targets, weights of the samples) of the n-th update."""
+    rng = np.random.default_rng(7000 + 10 * update + len(kind))
+    real = rng.normal(size=(8, 4))
+    share = np.exp(real) / np.exp(real).sum(-1, keepdims=True)
+    classes, binary = rng.integers(0, 4, size=8), rng.integers(0, 2, size=(8, 4)).astype(float)
+    weights = rng.integers(0, 4, size=8).astype(float)
+    steps = rng.normal(size=(8, 5, 4))
+    outputs, targets = {
+        "real": (real, rng.normal(size=(8, 4))),
+        "flat": (real[:, :1], rng.normal(size=8)),
+        "positive": (np.abs(real) + 0.1, np.abs(rng.normal(size=(8, 4)))),
+        "equal": (np.round(real), np.round(rng.normal(size=(8, 4)))),
+        "sigmoid": (1 / (1 + np.exp(-real)), binary),
+        "one_score": (1 / (1 + np.exp(-real[:, :1])), binary[:, :1]),
+        "scores": (1 / (1 + np.exp(-real[:, :1])), binary[:, 0]),
+        "logits": (real, binary),
+        "signs": (real, 2 * binary - 1),
+        "one_hot": (share, np.eye(4)[classes]),
+        "ties": (np.round(share * 4) / 4, np.eye(4)[classes]),
+        "classes": (share, classes),
+        "column": (share, classes[:, None]),
+        "step_classes": (steps, rng.integers(0, 4, size=(8, 5))),
+        "found": (rng.integers(0, 4, size=8).astype(float), classes),
+    }[kind]
+    return outputs, targets, weights
+
+
+METRICS = [
+    ("Accuracy", "equal", {}), ("BinaryAccuracy", "sigmoid", {}), ("BinaryAccuracy", "one_score", {"threshold": 0.3}),
+    ("BinaryAccuracy", "scores", {}), ("BinaryAccuracy", "logits", {}), ("CategoricalAccuracy", "one_hot", {}), ("CategoricalAccuracy", "ties", {}),
+    ("SparseCategoricalAccuracy", "classes", {}), ("SparseCategoricalAccuracy", "column", {}),
+    ("SparseCategoricalAccuracy", "step_classes", {}), ("TopKCategoricalAccuracy", "one_hot", {"k": 2}),
+    ("TopKCategoricalAccuracy", "ties", {"k": 2}), ("SparseTopKCategoricalAccuracy", "classes", {"k": 3}),
+    ("MeanSquaredError", "real", {}), ("MeanSquaredError", "flat", {}), ("MeanAbsoluteError", "real", {}),
+    ("MeanAbsolutePercentageError", "real", {}), ("MeanSquaredLogarithmicError", "positive", {}),
+    ("RootMeanSquaredError", "real", {}), ("LogCoshError", "real", {}), ("CosineSimilarity", "real", {}),
+    ("KLDivergence", "one_hot", {}), ("Poisson", "positive", {}), ("Hinge", "signs", {}), ("Hinge", "logits", {}),
+    ("SquaredHinge", "signs", {}), ("CategoricalHinge", "one_hot", {}), ("BinaryCrossentropy", "sigmoid", {}),
+    ("BinaryCrossentropy", "logits", {"from_logits": True, "label_smoothing": 0.1}),
+    ("CategoricalCrossentropy", "one_hot", {}), ("SparseCategoricalCrossentropy", "classes", {}),
+    ("SparseCategoricalCrossentropy", "step_classes", {"from_logits": True}),
+    ("PearsonCorrelation", "real", {}), ("ConcordanceCorrelation", "real", {}),
+    ("TruePositives", "sigmoid", {}), ("FalsePositives", "scores", {"thresholds": [0.2, 0.7]}),
+    ("TrueNegatives", "one_score", {}), ("FalseNegatives", "sigmoid", {"thresholds": 0.4}),
+    ("Precision", "sigmoid", {}), ("Precision", "one_hot", {"top_k": 2}), ("Precision", "one_hot", {"class_id": 1, "thresholds": 0.3}),
+    ("Recall", "scores", {"thresholds": [0.0, 0.5, 1.0]}), ("Recall", "one_hot", {"top_k": 2, "class_id": 2}),
+    ("PrecisionAtRecall", "scores", {"recall": 0.6}), ("RecallAtPrecision", "sigmoid", {"precision": 0.5}),
+    ("SensitivityAtSpecificity", "scores", {"specificity": 0.5, "num_thresholds": 20}),
+    ("SpecificityAtSensitivity", "sigmoid", {"sensitivity": 0.5, "num_thresholds": 1}),
+    ("AUC", "scores", {}), ("AUC", "one_score", {"curve": "PR"}), ("AUC", "sigmoid", {"curve": "PR", "summation_method": "minoring", "num_thresholds": 30}),
+    ("AUC", "sigmoid", {"summation_method": "majoring", "thresholds": [0.1, 0.5, 0.55]}), ("AUC", "sigmoid", {"curve": "PRGAIN"}),
+    ("AUC", "sigmoid", {"multi_label": True}), ("AUC", "sigmoid", {"multi_label": True, "label_weights": [1.0, 2.0, 0.5, 0.0], "curve": "PR"}),
+    ("AUC", "logits", {"from_logits": True}), ("AUC", "logits", {}),
+    ("F1Score", "one_hot", {}), ("F1Score", "sigmoid", {"threshold": 0.5, "average": "macro"}), ("FBetaScore", "one_hot", {"beta": 0.5, "average": "weighted"}),
+    ("FBetaScore", "one_hot", {"beta": 2.0, "average": "micro"}), ("R2Score", "real", {}), ("R2Score", "real", {"class_aggregation": None}),
+    ("R2Score", "real", {"class_aggregation": "variance_weighted_average", "num_regressors": 2}),
+    ("IoU", "found", {"num_classes": 4, "target_class_ids": [0, 2]}), ("MeanIoU", "found", {"num_classes": 4}),
+    ("MeanIoU", "found", {"num_classes": 4, "ignore_class": 1}), ("BinaryIoU", "scores", {}), ("BinaryIoU", "sigmoid", {"target_class_ids": [1], "threshold": 0.3}),
+    ("OneHotIoU", "one_hot", {"num_classes": 4, "target_class_ids": [1, 3]}), ("OneHotMeanIoU", "one_hot", {"num_classes": 4}),
+    ("MeanIoU", "classes", {"num_classes": 4, "sparse_y_pred": False}),
+]  # fmt: skip
+
+
+def takes_weights(name, kind):
+    """Whether Keras has a meaning for one weight per sample there."""
+    return kind != "step_classes" and (name, kind) != ("BinaryIoU", "sigmoid")

@@ -36,11 +36,12 @@ Whatever cannot be translated raises `Unsupported` with the name of the thing an
 """
 
 from converters.training.losses import Loss, Output, loss, losses
+from converters.training.metrics import Metric, metric, metrics
 from converters.training.optimizer_classes import Variable
 from converters.training.optimizers import Optimizer, optimizer
 from converters.training.piece import Attribute, Call, Name, Piece, build
 
 __all__ = [
-    "Attribute", "Call", "Loss", "Name", "Optimizer", "Output", "Piece", "Variable", "build", "loss", "losses",
-    "optimizer",
+    "Attribute", "Call", "Loss", "Metric", "Name", "Optimizer", "Output", "Piece", "Variable", "build", "loss", "losses",
+    "metric", "metrics", "optimizer",
 ]  # fmt: skip

@@ -125,10 +125,13 @@ def local(name: str, targets: str = "values", **fixed: Any) -> Maker:
 
 
 def huber(options: Options, context: Context) -> Loss:
-    delta = options.number("delta", 1.0)
-    if context.plain and context.reduction == "mean":
-        return Loss(Piece(call("nn.HuberLoss", delta=delta)))
-    return _of(context, "Huber", delta=delta)
+    stated = options.optional("delta")
+    delta = 1.0 if stated is None else stated
+    plain = context.plain and context.reduction == "mean"
+    made = Loss(Piece(call("nn.HuberLoss", delta=delta))) if plain else _of(context, "Huber", delta=delta)
+    if stated is None:
+        made = replace(made, piece=made.piece.saying("Keras does not save delta; it, too, goes on with 1"))
+    return made
 
 
 def cosine_similarity(options: Options, context: Context) -> Loss:
