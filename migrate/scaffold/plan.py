@@ -57,6 +57,7 @@ class Plan:
     outputs: tuple[Port, ...]
     activation: str
     images: bool
+    batch_norms: bool
     version: tuple[int, ...]
     compiled: Mapping[str, Any] = field(default_factory=dict)
 

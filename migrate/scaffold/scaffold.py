@@ -58,7 +58,8 @@ def project_files(source: Source, done: Translation, options: Options) -> dict[s
     activation = activation_of(done.text, project.class_name)
     version = parse_version(source.keras_version) or (3,)
     images = ".Conv2d(" in done.text or ".Conv3d(" in done.text
-    plan = Plan(project, options, inputs, outputs, activation, images, version, source.training)
+    norms = "BatchNorm" in done.text
+    plan = Plan(project, options, inputs, outputs, activation, images, norms, version, source.training)
     training = training_of(plan)
     plan = replace(plan, outputs=with_targets(outputs, training.losses))
     return {

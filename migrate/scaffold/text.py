@@ -23,6 +23,8 @@ def training_files(plan: Plan, training: Training) -> dict[str, str]:
         "train.py": tidy(filled("train.py", places, conditions)),
         "checkpoint.py": tidy((TEMPLATES / "checkpoint.py").read_text()),
     }
+    if plan.batch_norms:
+        files["batch_norm.py"] = tidy(filled("batch_norm.py", norm_places(plan), conditions))
     local = {f"{home}.py": local_file(home, training.pieces) for home in LOCAL_FILES}
     return files | {name: text for name, text in local.items() if text}
 
@@ -31,6 +33,8 @@ def flags(plan: Plan, training: Training) -> set[str]:
     """The conditions of the templates that hold."""
     conditions = {
         "images": plan.images,
+        "exact": plan.exact,
+        "batch_norm": plan.batch_norms,
         "learning_rate": training.learning_rate is not None,
         "scheduler": training.optimizer.schedule is not None,
         "clip": bool(training.optimizer.clip),
@@ -77,6 +81,13 @@ def objective_places(plan: Plan, training: Training) -> dict[str, str]:
         "PENALTY": "",
         "PLUS_PENALTY": "",
     }
+
+
+def norm_places(plan: Plan) -> dict[str, str]:
+    """The class that BatchNorm is in model.py."""
+    if plan.exact:
+        return {"KIND": "BatchNorm", "AND_WHY": ", and takes the unbiased variance"}
+    return {"KIND": "nn.modules.batchnorm._BatchNorm", "AND_WHY": ""}
 
 
 def update_places(training: Training, conditions: set[str]) -> dict[str, str]:

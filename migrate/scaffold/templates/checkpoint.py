@@ -32,7 +32,7 @@ class Checkpoint:
         if config.resume and self.path.exists():
             return self.load()
         if self.path.exists():
-            sys.exit(f"{self.folder} holds a run: --resume goes on with it, --run FOLDER begins another")
+            sys.exit(f"{self.folder} holds a run: --resume goes on with it, --output FOLDER begins another")
         self.folder.mkdir(parents=True, exist_ok=True)
         self.write("config.json", lambda path: path.write_text(json.dumps(asdict(config), indent=1)))
         return []

@@ -23,6 +23,9 @@ from torchmetrics import MetricCollection
 from tqdm import tqdm
 
 __IMPORTS__
+#: if batch_norm
+from batch_norm import synchronized
+#: end
 from checkpoint import Checkpoint
 from data import loaders, set_epoch
 from model import __MODEL__
@@ -35,7 +38,7 @@ class Config:
     """Every field is an option: `--batch-size 64`."""
 
     data: str = "data"
-    run: str = __RUN__  # the folder of checkpoint, weights, history and TensorBoard
+    output: str = __RUN__  # the folder of checkpoint, weights, history and TensorBoard
     epochs: int = __EPOCHS__
     batch_size: int = __BATCH_SIZE__  # of all processes together
     #: if learning_rate
@@ -96,7 +99,8 @@ class Averages:
 
 
 def main(config: Config) -> None:
-    accelerator = Accelerator(mixed_precision=config.precision if config.precision in ("bf16", "fp16") else "no")
+    autocast = config.precision if config.precision in ("bf16", "fp16") else "no"
+    accelerator = Accelerator(mixed_precision=autocast, cpu=not torch.accelerator.is_available())
     torch.set_default_dtype(torch.float64 if config.precision == "float64" else torch.float32)
     torch.use_deterministic_algorithms(config.deterministic)
     rank, world = accelerator.process_index, accelerator.num_processes
@@ -132,9 +136,9 @@ def main(config: Config) -> None:
     __AVERAGE__
     #: end
     averages = Averages(accelerator)
-    checkpoint = Checkpoint(config.run, objective, optimizer__STATEFUL__)
+    checkpoint = Checkpoint(config.output, objective, optimizer__STATEFUL__)
     history = checkpoint.begin(config)
-    board = tensorboard(config.run, len(history)) if rank == 0 else None
+    board = tensorboard(config.output, len(history)) if rank == 0 else None
 
     for epoch in range(len(history), config.epochs):
         torch.manual_seed(config.seed + 1_000_003 * epoch + rank)  # dropout: the same in a run that was resumed
