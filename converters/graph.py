@@ -153,6 +153,8 @@ class Graph:
 
     `ties`: attributes of the emitted class that are others of it, each by the keys of the modules that lead there.
     `tensors`: what each value of the Keras graph has become; one that simplification removed is made by no call.
+    `block`: of an instance of a repeated block, what it is an instance of (`migrate/blocks/template.py`, Use).
+    `sequential`: its modules are called one after the other, as an nn.Sequential does.
     """
 
     name: str
@@ -162,6 +164,8 @@ class Graph:
     modules: tuple[Module, ...] = ()
     ties: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()
     tensors: Mapping[Value, Value] = field(default_factory=dict)
+    block: Any = None
+    sequential: bool = False
 
     @property
     def borrowed(self) -> set[str]:

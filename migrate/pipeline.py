@@ -11,12 +11,12 @@ from typing import Any
 
 from converters.errors import Gap, UserError
 from converters.graph import Graph, Node
-from migrate.emit.names import assign_names, class_name_of
+from migrate.blocks import canonical
+from migrate.emit.names import class_name_of
 from migrate.emit.project import Origin, Project, migration_json
 from migrate.emit.readme import readme
-from migrate.emit.selfcheck import check
 from migrate.emit.sites import sites_of
-from migrate.emit.source import locals_used, source_of
+from migrate.emit.written import write
 from migrate.lower import lower
 from migrate.lower.ties import with_ties
 from migrate.readers import Source, read
@@ -57,6 +57,7 @@ def convert_file(
     *,
     name: str = "",
     exact: bool = False,
+    flat: bool = False,
     overwrite: bool = False,
     weights: Path | None = None,
     input_shape: tuple[int | None, ...] | None = None,
@@ -68,7 +69,7 @@ def convert_file(
     check_free(folder, overwrite=overwrite)
     progress("read")
     with read(path, weights=weights, input_shape=input_shape) as source:
-        done = translate(source, name=name, exact=exact, progress=progress)
+        done = translate(source, name=name, exact=exact, flat=flat, progress=progress)
         project, expressions = done.project, done.project.weights()
         progress("write weights")
         with new_folder(folder, overwrite=overwrite, needed=sum(map(nbytes, expressions.values()))) as beside:
@@ -93,23 +94,22 @@ class Translation:
 
 
 def translate(
-    source: Source, *, name: str = "", exact: bool = False, progress: Progress = lambda step: None
+    source: Source, *, name: str = "", exact: bool = False, flat: bool = False,
+    progress: Progress = lambda step: None,
 ) -> Translation:
     """The project of an opened model file. Raises UserError, of which `Gaps` lists what has no converter."""
     progress("convert")
     lowered = lower(source.graph, exact=exact)
-    graph = with_ties(simplify(lowered.graph), source.graph)
+    graph = canonical(with_ties(simplify(lowered.graph), source.graph))
     check_nothing_lost(source, graph)
     progress("write source")
-    names = assign_names(graph, name or class_name_for(source), locals_used(graph))
     title = f"Converted from the Keras model {source.graph.name!r} (Keras {source.keras_version})."
-    text = source_of(graph, names, title)
-    progress("check source")
-    model = check(text.text, graph, names)
+    done = write(graph, name or class_name_for(source), title, blocks=not flat)
     origin = Origin(source.path.name, source.sha256(), source.format, source.keras_version)
-    project = Project(origin, __version__, source.graph, graph, names, text.places, lowered.drift)
-    sites = sites_of(model, source.graph, graph, project.weights())
-    return Translation(project, text.text, migration_json(project, text.text, sites))
+    text, places = done.text.text, done.text.places
+    project = Project(origin, __version__, source.graph, done.graph, done.names, places, lowered.drift)
+    sites = sites_of(done.model, source.graph, graph, project.weights())
+    return Translation(project, text, migration_json(project, text, sites))
 
 
 def check_name(name: str) -> None:

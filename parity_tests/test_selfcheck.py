@@ -33,8 +33,8 @@ DAMAGES = {
     "another dropout": ("Dropout(0.5)", "Dropout(0.4)"),
     "an operand for another": ("(x + self.conv2", "(F.relu(x) + self.conv2"),
     "a call that nobody needs": ("return self", "F.relu(x)\n        return self"),
-    "a bias lost": ("nn.Linear(64, 3)", "nn.Linear(64, 3, bias=False)"),
-    "a frozen parameter": ("self.fc1 = nn.Linear(64, 3)", "self.fc1 = nn.Linear(64, 3).requires_grad_(False)"),
+    "a bias lost": ("nn.Linear(64, num_classes)", "nn.Linear(64, num_classes, bias=False)"),
+    "a frozen parameter": ("nn.Linear(64, num_classes)", "nn.Linear(64, num_classes).requires_grad_(False)"),
     "a name": ("self.fc1", "self.fc2"),
 }
 

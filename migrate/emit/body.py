@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
 from converters.graph import Call, Graph, Module, Tree, Value, leaves, map_tree, values
+from migrate.blocks.canonical import one_use_each
 from migrate.emit.literals import literal
 from migrate.emit.names import identifier
 
@@ -30,6 +31,7 @@ PRECEDENCE = {
     "+": 6, "-": 6, "*": 7, "/": 7, "//": 7, "%": 7, "@": 7, "neg": 8, "~": 8, "**": 9,
 }  # fmt: skip
 ATOM = 10
+LOOSEST = 0
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Body:
 
     def __post_init__(self) -> None:
         self.modules: dict[str, Module] = {module.key: module for module in self.graph.modules}
-        self.calls, self.outputs = _one_use_each(self.graph)
+        self.calls, self.outputs = one_use_each(self.graph), self.graph.outputs
         self.uses = Counter(v for call in self.calls for v in call.operands) + Counter(values(self.outputs))
         self.functions = {call.target.removeprefix("local.") for call in self.calls if call.kind == "function"}
         self.pending: dict[Value, Expression] = {}
@@ -212,6 +214,10 @@ class Body:
                 return f"{self._tight(call.args[0])}.{call.target}({', '.join(arguments[1:])})", ATOM
             case "size":
                 return f"{self._tight(call.args[0])}.shape[{call.target}]", ATOM
+            case "optional":
+                passed, kind, target, args, kwargs = call.args
+                text, _ = self._text(replace(call, kind=kind, target=target, args=args, kwargs=kwargs))
+                return f"{text} if self.{call.target} else {self._tree(passed)}", LOOSEST
         return self._operator(call)
 
     def _operator(self, call: Call) -> tuple[str, int]:
@@ -265,28 +271,6 @@ def _maker(expression: Expression) -> str:
     ]
     last = expression.calls[-1].origin.rpartition("/")[2] if expression.calls else ""
     return parts[0] if len(parts) == 1 else last
-
-
-def _one_use_each(graph: Graph) -> tuple[list[Call], Tree]:
-    """Sizes and parameters are written where they are used, each time: one call for every use."""
-    cheap: dict[Value, Call] = {}
-    calls: list[Call] = []
-    for call in graph.nodes:
-        assert isinstance(call, Call)
-        if call.kind in ("size", "attribute"):
-            cheap[call.outputs] = call
-            continue
-
-        def inlined(leaf: object) -> object:
-            if not isinstance(leaf, Value) or leaf not in cheap:
-                return leaf
-            made = replace(leaf, name=f"{leaf.name}@{len(calls)}")
-            calls.append(replace(cheap[leaf], outputs=made))
-            return made
-
-        args, kwargs = map_tree(inlined, call.args), map_tree(inlined, call.kwargs)
-        calls.append(replace(call, args=args, kwargs=kwargs))
-    return calls, graph.outputs
 
 
 def _paths(tree: Tree, path: str = "") -> Iterable[tuple[str, Tree]]:

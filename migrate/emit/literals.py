@@ -8,6 +8,7 @@ from typing import Any
 
 from converters.errors import UserError
 from converters.graph import Function
+from migrate.blocks.expressions import FORMULAS, Choice
 
 
 def literal(value: Any) -> str:
@@ -26,6 +27,10 @@ def literal(value: Any) -> str:
         name = value.target.removeprefix("local.")
         options = "".join(f", {key}={literal(option)}" for key, option in value.options)
         return f"partial({name}{options})" if options else name
+    if isinstance(value, Choice):
+        return f"{literal(value.then)} if {value.test} else {literal(value.other)}"
+    if isinstance(value, FORMULAS):
+        return str(value)
     if isinstance(value, tuple):
         return f"({', '.join(map(literal, value))}{',' if len(value) == 1 else ''})"
     if isinstance(value, list):

@@ -36,6 +36,8 @@ OLD_NAMES = {
     "atrousconvolution": "conv", "convolution": "conv", "separableconvolution": "separableconv",
     "deconvolution2d": "conv2dtranspose", "timedistributeddense": "dense", "cu_dnn": "",
 }  # fmt: skip
+# What a partial of a normalization is called.
+PARTIALS = {"BatchNorm", "LayerNorm", "GroupNorm"}
 WRAPPERS = re.compile(r"(time_?distributed|bidirectional)(_\d+)?")
 # How well-known names are capitalized inside a class name.
 CAPITALS = {
@@ -64,29 +66,42 @@ class Names:
                 yield (f"{attribute}.{name}" if name else attribute), module, name
 
 
+def flat_names(flat: Graph, form: Graph, names: Names) -> Names:
+    """The names of a graph with blocks, for the graph without: each module by its whole path."""
+    found = Names({flat: names.classes[form]})
+    _fill(flat, form, names, found)
+    return found
+
+
+def _fill(flat: Graph, form: Graph, names: Names, found: Names) -> None:
+    inner = {module.key: module.graph for module in flat.modules}
+    attributes = found.attributes[flat] = {}
+    for path, module in own_modules(form, names):
+        attributes[module.key] = path
+        if module.graph is not None and (graph := inner[module.key]) is not None:
+            _fill(graph, module.graph, names, found)
+
+
+def own_modules(form: Graph, names: Names, prefix: str = "") -> Iterator[tuple[str, Module]]:
+    """(path, module) of a graph's layers and nested models, through its stages and blocks."""
+    for module in form.modules:
+        path = f"{prefix}{names.attributes[form][module.key]}"
+        if module.graph is not None and (module.graph.sequential or module.graph.block is not None):
+            yield from own_modules(module.graph, names, f"{path}.")
+        else:
+            yield path, module
+
+
 def assign_names(graph: Graph, class_name: str, locals_used: Iterable[str] = ()) -> Names:
-    """Names for a model and, below it, its nested models."""
+    """Names for a model and, below it, its nested models and blocks."""
+    from migrate.emit.block_names import Namer
+
     names = Names()
-    _assign(graph, class_name, names, {*locals_used, "Tensor"})
+    Namer(names, {*locals_used, *PARTIALS, "Tensor"}).model(graph, class_name)
     return names
 
 
-def _assign(graph: Graph, wanted: str, names: Names, taken: set[str], prefix: str = "") -> None:
-    """`prefix`: the path of the model that this graph is, which says nothing about its own layers."""
-    if graph in names.classes:
-        return  # one nested model in two places
-    names.classes[graph] = _unique(wanted, taken, "N" if wanted[-1].isdigit() else "")
-    attributes = names.attributes[graph] = {}
-    used: set[str] = set()
-    counts: dict[str, int] = {}
-    for module in graph.modules:
-        attributes[module.key] = _unique(_attribute(module, counts, prefix), used)
-        if module.graph is not None:
-            wanted = class_name_of(module.origin.rpartition("/")[2], "Model")
-            _assign(module.graph, wanted, names, taken, f"{module.key}/")
-
-
-def _attribute(module: Module, counts: dict[str, int], prefix: str) -> str:
+def attribute_of(module: Module, counts: dict[str, int], prefix: str) -> str:
     path, _, role = module.key.removeprefix(prefix).partition(":")
     if not path:
         return identifier(role)  # it belongs to no layer
@@ -175,11 +190,11 @@ def argument_names(inputs: list[Value]) -> list[str]:
     for number, (own, unnamed) in enumerate(zip(own_names, automatic, strict=True), 1):
         if unnamed:
             own = "x" if sum(automatic) == 1 else f"x{number}"
-        names.append(_unique(own, taken))
+        names.append(unique(own, taken))
     return names
 
 
-def _unique(name: str, taken: set[str], joint: str = "_") -> str:
+def unique(name: str, taken: set[str], joint: str = "_") -> str:
     candidate, number = name, 2
     while candidate in taken:
         candidate, number = f"{name}{joint}{number}", number + 1

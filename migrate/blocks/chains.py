@@ -1,0 +1,134 @@
+"""Chains of calls that repeat: the units of which some networks are made, such as convolution-normalization-activation.
+
+A chain is worth a class where that saves lines: what its members took, less what the class and its calls take.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+
+from converters.graph import Call, Graph, Value, values
+from migrate.blocks.merging import merge, unify
+from migrate.blocks.pattern import Member, Pattern, Tokens, exact, heavy, shared_modules
+
+LENGTH_AT_MOST = 24
+CLASS_LINES = 9  # what a class takes beside one line a layer with weights
+REPEATS_AT_LEAST = 3
+TALL = 8  # so many single layers in a row are a stack
+
+
+@dataclass(frozen=True)
+class Word:
+    """A chain that repeats: where its members start, and how many lines it saves."""
+
+    starts: tuple[tuple[int, int], ...]  # (chain, position)
+    length: int
+    saved: int
+
+
+def units(graph: Graph, tokens: Tokens) -> Iterator[Pattern]:
+    """The pattern of the chain that saves most lines, if one does."""
+    tokens = Tokens(graph.modules, coarse=True)
+    for pattern in unify(_members(graph, tokens), tokens):
+        if len(pattern.members) >= REPEATS_AT_LEAST:
+            yield pattern
+
+
+def _members(graph: Graph, tokens: Tokens) -> list[Member]:
+    chains = straight_chains(graph, tokens)
+    best = max(words(chains, tokens), key=lambda word: (word.saved, -word.length), default=None)
+    if best is None or best.saved <= 0:
+        return []
+    found = [_member(chains[chain][start : start + best.length]) for chain, start in best.starts]
+    return [*found, *_similar(chains, found, tokens)]
+
+
+def _similar(chains: Sequence[Sequence[Call]], found: list[Member], tokens: Tokens) -> list[Member]:
+    """Other chains that fit the same pattern, with a part more or less."""
+    taken = {call for member in found for call in member.calls}
+    length, more = len(found[0].calls), list[Member]()
+    pattern = exact(found, tokens.modules)
+    for chain in chains:
+        start = 0
+        while start < len(chain):
+            for size in range(length + 2, max(1, length - 2), -1):
+                window = chain[start : start + size]
+                if len(window) < size or taken.intersection(window) or not any(heavy(c, tokens.modules) for c in window):
+                    continue
+                merged = merge(pattern, exact([_member(window)], tokens.modules), tokens)
+                if merged is not None and not any(s.optional and heavy(s.first, tokens.modules) for s in merged.slots):
+                    pattern = merged
+                    more.append(_member(window))
+                    taken.update(window)
+                    break
+            start += 1
+    return more
+
+
+def _member(calls: Sequence[Call]) -> Member:
+    return Member(tuple(calls), calls[-1].outputs)
+
+
+def straight_chains(graph: Graph, tokens: Tokens) -> list[list[Call]]:
+    """The longest runs of calls of which each is the only reader of the one before."""
+    uses = Counter(v for call in graph.nodes for v in call.operands) + Counter(values(graph.outputs))  # type: ignore[union-attr]
+    shared = shared_modules(graph)
+    open_ends: dict[Value, list[Call]] = {}
+    chains: list[list[Call]] = []
+    for call in graph.nodes:
+        assert isinstance(call, Call)
+        if len(call.operands) != 1 or not isinstance(call.outputs, Value) or call.target in shared or call.kind == "size":
+            continue
+        chain = open_ends.pop(call.operands[0], None) if uses[call.operands[0]] == 1 else None
+        if chain is None:
+            chain = []
+            chains.append(chain)
+        chain.append(call)
+        open_ends[call.outputs] = chain
+    return chains
+
+
+def words(chains: Sequence[Sequence[Call]], tokens: Tokens) -> list[Word]:
+    """Every chain of calls that repeats often enough."""
+    numbers: dict[Hashable, int] = {}
+    texts = [[numbers.setdefault(tokens(call), len(numbers)) for call in chain] for chain in chains]
+    weights = [[heavy(call, tokens.modules) for call in chain] for chain in chains]
+    places: dict[tuple[Hashable, ...], list[tuple[int, int]]] = {}
+    for number, text in enumerate(texts):
+        for start in range(len(text)):
+            for length in range(2, min(LENGTH_AT_MOST, len(text) - start) + 1):
+                places.setdefault(tuple(text[start : start + length]), []).append((number, start))
+    found = []
+    for word, starts in places.items():
+        if len(starts) < REPEATS_AT_LEAST or _is_power(word):
+            continue
+        kept = _apart(starts, len(word))
+        first = kept[0]
+        layers = sum(weights[first[0]][first[1] : first[1] + len(word)])
+        lines = layers + sum(_has_module(call) for call in chains[first[0]][first[1] : first[1] + len(word)])
+        runs = sum(place[1] - len(word) != before[1] or place[0] != before[0] for before, place in zip(kept, kept[1:], strict=False)) + 1
+        cost = CLASS_LINES + lines + (runs if layers == 1 else len(kept))
+        if len(kept) >= REPEATS_AT_LEAST and layers and (lines > 1 or len(kept) >= TALL * runs):
+            found.append(Word(tuple(kept), len(word), len(kept) * lines - cost))
+    return found
+
+
+def _has_module(call: Call) -> bool:
+    return call.kind == "module"
+
+
+def _apart(starts: Sequence[tuple[int, int]], length: int) -> list[tuple[int, int]]:
+    """Those that do not overlap, from the left."""
+    kept: list[tuple[int, int]] = []
+    for chain, start in starts:
+        if not kept or kept[-1][0] != chain or start >= kept[-1][1] + length:
+            kept.append((chain, start))
+    return kept
+
+
+def _is_power(word: tuple[Hashable, ...]) -> bool:
+    """Whether it is a shorter word, several times."""
+    size = len(word)
+    return any(size % part == 0 and word[:part] * (size // part) == word for part in range(1, size // 2 + 1))

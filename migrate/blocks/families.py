@@ -1,0 +1,173 @@
+"""Parts of a network that branch and join again, and that are there several times: the blocks of most architectures."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from converters.graph import Call, Graph, Value, values
+from migrate.blocks.merging import merge, unify
+from migrate.blocks.pattern import Member, Pattern, Tokens, exact, heavy, shared_modules
+from migrate.blocks.prefixes import prefix_of
+from migrate.blocks.segments import Segment, member, segments
+
+CALLS_AT_LEAST = 4
+CALLS_AT_MOST = 200
+SMALL = 60
+Interval = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A chain that fits a pattern, and how well: parts that are optional then count against it, an own name for it."""
+
+    stop: int
+    pattern: Pattern
+    score: int
+
+
+def families(graph: Graph, tokens: Tokens) -> Iterator[Pattern]:
+    """The patterns of a graph whose members branch and join, at least two members each."""
+    yield from Families(graph, tokens).find()
+
+
+def cells(graph: Graph, tokens: Tokens) -> Iterator[Pattern]:
+    """Blocks that read the two before them, as the cells of NASNet: found where too much hangs together for one."""
+    if any(len(segment.calls) > SMALL for segment in segments(graph)):
+        yield from Families(graph, tokens, width=2).find()
+
+
+class Families:
+    """The families of one graph."""
+
+    def __init__(self, graph: Graph, tokens: Tokens, width: int = 1) -> None:
+        self.graph, self.tokens, self.width = graph, tokens, width
+        self.segments = segments(graph, width)
+        self.shared = shared_modules(graph)
+        self.shapes: list[Hashable] = [tokens.shape(member([s])) for s in self.segments]
+        self.taken: set[int] = set()
+        self.readers: dict[Value, list[Call]] = {}
+        for call in graph.nodes:
+            assert isinstance(call, Call)
+            for value in call.operands:
+                self.readers.setdefault(value, []).append(call)
+
+    def find(self) -> Iterator[Pattern]:
+        """Patterns with at least two members that do not overlap."""
+        families = [self._intervals(pattern) for pattern in unify(self._seeds(), self.tokens)]
+        for family in families:
+            self.taken.update(start for start, _ in family)
+        families = [sorted([*family, *self._chain_runs(family)]) for family in families]
+        for family in sorted((f for f in families if len(f) > 1), key=lambda f: f[0]):
+            grown = self._grown(family)
+            for pattern in unify([self._member(*interval) for interval in grown], self.tokens):
+                if len(pattern.members) > 1:
+                    yield pattern
+
+    def _seeds(self) -> list[Member]:
+        return [member([s]) for s in self.segments if self._is_seed(s)]
+
+    def _is_seed(self, segment: Segment) -> bool:
+        return (
+            CALLS_AT_LEAST <= len(segment.calls) <= CALLS_AT_MOST
+            and any(heavy(call, self.tokens.modules) for call in segment.calls)
+            and self._is_free(segment)
+            and closed(member([segment]), self.readers)
+        )
+
+    def _is_free(self, segment: Segment) -> bool:
+        return not any(call.target in self.shared for call in segment.calls if call.kind in ("module", "attribute"))
+
+    def _member(self, start: int, stop: int) -> Member:
+        return member(self.segments[start:stop])
+
+    def _intervals(self, pattern: Pattern) -> list[Interval]:
+        places = {segment.output: number for number, segment in enumerate(self.segments)}
+        return [(places[m.output], places[m.output] + 1) for m in pattern.members]
+
+    # -- the same without its join -------------------------------------------------------------------------------
+
+    def _chain_runs(self, family: Sequence[Interval]) -> list[Interval]:
+        """Chains that are what the family's members are, but for a join with their own input."""
+        patterns = unify([self._member(*interval) for interval in family], self.tokens)
+        if len(patterns) != 1 or self.width > 1:
+            return []
+        pattern, found = patterns[0], list[Interval]()
+        body = [slot for slot in pattern.slots if len(slot.first.operands) < 2 or slot.optional]
+        if len(pattern.slots) - len(body) != 1 or len(body) < CALLS_AT_LEAST - 1:
+            return []
+        starts, ends = ({self.tokens(slot.first) for slot in part} for part in (body[:4], body[-2:]))
+        start = 0
+        while start < len(self.segments):
+            best = max(self._runs_at(start, pattern, len(body), starts, ends), default=None, key=lambda run: run.score)
+            later = (
+                [run for s in range(start + 1, best.stop) for run in self._runs_at(s, pattern, len(body), starts, ends)]
+                if best
+                else []
+            )
+            if best is None or any(run.score > best.score for run in later):
+                start += 1
+                continue
+            pattern = best.pattern
+            found.append((start, best.stop))
+            self.taken.update(range(start, best.stop))
+            start = best.stop
+        return found
+
+    def _runs_at(
+        self, start: int, pattern: Pattern, length: int, starts: set[Hashable], ends: set[Hashable]
+    ) -> Iterator[Run]:
+        """The runs from `start` that fit the pattern."""
+        first = self.segments[start].calls[0]
+        if not self._is_single(start) or self.tokens(first) not in starts:
+            return
+        modules = self.tokens.modules
+        if heavy(pattern.slots[0].first, modules) and not heavy(first, modules):
+            return
+        stop = start
+        while stop < min(start + length + 3, len(self.segments)) and self._is_single(stop):
+            stop += 1
+            if (
+                stop - start > max(CALLS_AT_LEAST - 2, length // 2)
+                and self.tokens(self.segments[stop - 1].calls[-1]) in ends
+            ):
+                run = self._member(start, stop)
+                merged = merge(pattern, exact([run], modules), self.tokens)
+                if merged is not None:
+                    optional = sum(slot.optional for slot in merged.slots)
+                    yield Run(stop, merged, (3 if prefix_of(run, modules) else 0) - optional)
+
+    def _is_single(self, number: int) -> bool:
+        segment = self.segments[number]
+        return len(segment.calls) == 1 and number not in self.taken and self._is_free(segment)
+
+    # -- growth --------------------------------------------------------------------------------------------------
+
+    def _grown(self, family: list[Interval]) -> list[Interval]:
+        """The family with the neighbours that all of its members share."""
+        while True:
+            wider = self._wider(family, left=True) or self._wider(family, left=False)
+            if not wider:
+                return family
+            family = wider
+
+    def _wider(self, family: list[Interval], *, left: bool) -> list[Interval]:
+        added = [start - 1 if left else stop for start, stop in family]
+        if min(added) < 0 or max(added) >= len(self.segments) or len(set(added)) != len(added):
+            return []
+        if self.width > 1 or self.taken.intersection(added) or len({self.shapes[number] for number in added}) != 1:
+            return []
+        if not self._is_free(self.segments[added[0]]) or self._is_output(added[-1]):
+            return []
+        self.taken.update(added)
+        return [(start - 1, stop) if left else (start, stop + 1) for start, stop in family]
+
+    def _is_output(self, number: int) -> bool:
+        return self.segments[number].output in values(self.graph.outputs)
+
+
+def closed(part: Member, readers: Mapping[Value, Sequence[Call]]) -> bool:
+    """Whether nothing but a member's output is read outside of it."""
+    own = set(part.calls)
+    made = (v for call in part.calls for v in values(call.outputs) if v != part.output)
+    return all(reader in own for v in made for reader in readers.get(v, ()))

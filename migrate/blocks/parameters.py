@@ -1,0 +1,206 @@
+"""The numbers in which the members of a pattern differ -> parameters of a constructor, and formulas of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from converters.graph import Value
+from migrate.blocks.expressions import Choice, Condition, Either, Parameter, Product, Scaled, Test, evaluate
+
+Column = Sequence[Any]  # what stands in one place of each member; ABSENT where the member lacks the place
+FACTORS_AT_MOST = 64
+
+
+class Absent:
+    """Nothing: the place belongs to a part that a member does not have."""
+
+    def __repr__(self) -> str:
+        return "absent"
+
+
+ABSENT = Absent()
+
+
+@dataclass
+class Parameters:
+    """Parameters of one block, found one after the other; each with its value in every member."""
+
+    count: int
+    columns: dict[str, list[Any]] = field(default_factory=dict)
+    given: set[str] = field(default_factory=set)  # names that come from the shapes at the block's border
+    used: set[str] = field(default_factory=set)
+
+    def offer(self, name: str, column: Column) -> None:
+        """A parameter that may be used, if anything varies with it."""
+        if None not in column and len(set(column)) > 1:
+            self.columns[name] = list(column)
+            self.given.add(name)
+
+    def solve(self, column: Column, name: Callable[[], str]) -> Any:
+        """A literal or formula that gives the column; a new parameter called `name()` where nothing known does."""
+        present = [i for i, value in enumerate(column) if value is not ABSENT]
+        first = column[present[0]]
+        if all(same(column[i], first) for i in present):
+            return first
+        if isinstance(first, tuple) and all(
+            isinstance(column[i], tuple) and len(column[i]) == len(first) for i in present
+        ):
+            parts = [self.known([c[k] if c is not ABSENT else ABSENT for c in column]) for k in range(len(first))]
+            if None not in parts:
+                return tuple(parts)
+        if (found := self.known(column)) is not None:
+            return found
+        return self.new(column, name())
+
+    def known(self, column: Column) -> Any:
+        """A literal or formula of the parameters found so far, or None."""
+        everyone = [i for i, value in enumerate(column) if value is not ABSENT]
+        if (found := self._simple(column, everyone)) is not None:
+            return self._use(found)
+        for test in self.tests():
+            yes = [i for i in everyone if test.evaluate(self.environment(i))]
+            no = [i for i in everyone if i not in yes]
+            if not yes or not no:
+                continue
+            then, other = self._simple(column, yes), self._simple(column, no)
+            if then is not None and other is not None:
+                return self._use(Choice(test, then, other))
+        return None
+
+    def condition(self, present: Sequence[bool], name: Callable[[], str]) -> Condition:
+        """When an optional part is there: a test of parameters, or a flag."""
+        for test in self.tests(both=True):
+            if all(test.evaluate(self.environment(i)) == there for i, there in enumerate(present)):
+                return self._use(test)  # type: ignore[no-any-return]  # what it was given
+        return Test(self.new(list(present), name()).name)
+
+    def tests(self, *, both: bool = False) -> Iterator[Condition]:
+        """What a person would test, most telling first."""
+        simple = list(self._simple_tests())
+        yield from simple
+        if both:
+            for number, one in enumerate(simple):
+                for other in simple[number + 1 :]:
+                    if one.left != other.left and one.sign == other.sign:
+                        yield Either(one, "or" if one.sign == "!=" else "and", other)
+
+    def _simple_tests(self) -> Iterator[Test]:
+        if {"in_channels", "out_channels"} <= self.columns.keys():
+            yield Test("in_channels", "!=", "out_channels")
+            yield Test("in_channels", "==", "out_channels")
+        for name in self.columns:
+            values = self.columns[name]
+            if all(isinstance(v, bool) for v in values):
+                yield Test(name)
+            elif name == "stride" or name == "expansion":
+                yield Test(name, "!=", 1)
+                yield Test(name, "==", 1)
+
+    def environment(self, member: int) -> dict[str, Any]:
+        return {name: column[member] for name, column in self.columns.items()}
+
+    def new(self, column: Column, name: str) -> Parameter | Product:
+        """A parameter for a column; members that lack the place get what is most common."""
+        present = [value for value in column if value is not ABSENT]
+        if (ratio := self._ratio(column)) is not None and "expansion" not in self.columns:
+            self.columns["expansion"] = ratio
+            self.used |= {"expansion", "in_channels"}
+            return Product("in_channels", "expansion")
+        name = unused(name, self.columns)
+        common = Counter(map(repr, present)).most_common(1)[0][0]
+        filler = next(value for value in present if repr(value) == common)
+        self.columns[name] = [filler if value is ABSENT else value for value in column]
+        self.used.add(name)
+        return Parameter(name)
+
+    def _ratio(self, column: Column) -> list[int] | None:
+        """How many times the block's own width it is, where that is a few small numbers."""
+        widths = self.columns.get("in_channels", ())
+        if (
+            not widths
+            or not all(type(c) is int for c in column)
+            or any(c % w for c, w in zip(column, widths, strict=True))
+        ):
+            return None
+        ratios = [c // w for c, w in zip(column, widths, strict=True)]
+        return ratios if 1 < len(set(ratios)) <= 3 and max(ratios) <= 8 else None
+
+    def _simple(self, column: Column, members: Sequence[int]) -> Any:
+        """One literal, parameter or linear formula that holds for some members, or None."""
+        first = column[members[0]]
+        if all(same(column[i], first) for i in members):
+            return first
+        for name, known in self.columns.items():
+            if all(same(known[i], column[i]) for i in members):
+                return Parameter(name)
+        if any(type(column[i]) is not int for i in members):
+            return None
+        for formula in self._formulas([column[i] for i in members], members[0]):
+            if all(evaluate(formula, self.environment(i)) == column[i] for i in members):
+                return formula
+        return None
+
+    def _formulas(self, wanted: list[int], member: int) -> Iterator[Any]:
+        for name, known in self.columns.items():
+            base = known[member]
+            if type(base) is not int or base <= 0 or wanted[0] < 0:
+                continue
+            if name.endswith("channels") or name.endswith("features"):
+                if wanted[0] and wanted[0] % base == 0 and wanted[0] // base <= FACTORS_AT_MOST:
+                    yield Scaled(name, times=wanted[0] // base)
+                if wanted[0] and base % wanted[0] == 0 and base // wanted[0] <= FACTORS_AT_MOST:
+                    yield Scaled(name, over=base // wanted[0])
+            elif name.startswith("kernel"):
+                yield Scaled(name, over=2)
+                yield Scaled(name, over=2, plus=-1)
+        if {"in_channels", "expansion"} <= self.columns.keys():
+            yield Product("in_channels", "expansion")
+
+    def _use(self, found: Any) -> Any:
+        for name in names_in(found):
+            self.used.add(name)
+        return found
+
+
+def names_in(tree: Any) -> Iterator[str]:
+    """The parameters that a formula or condition reads."""
+    match tree:
+        case Parameter(name) | Scaled(name):
+            yield name
+        case Product(one, other):
+            yield from (one, other)
+        case Test(left, _, right):
+            yield left
+            if isinstance(right, str) and right:
+                yield right
+        case Either(one, _, other):
+            yield from (*names_in(one), *names_in(other))
+        case Choice(test, then, other):
+            yield from (*names_in(test), *names_in(then), *names_in(other))
+        case tuple() | list():
+            for item in tree:
+                yield from names_in(item)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equal, and of one type: 1, 1.0 and True differ."""
+    return type(one) is type(other) and one == other
+
+
+def unused(name: str, taken: Any) -> str:
+    candidate, number = name, 2
+    while candidate in taken:
+        candidate, number = f"{name}{number}", number + 1
+    return candidate
+
+
+def width(value: Value) -> int | None:
+    """The channels of an image, or the features of anything else."""
+    order = getattr(value.arrangement, "axes", ())
+    if not value.rank:
+        return None
+    axis = order.index(value.rank - 1) if len(order) == value.rank else value.rank - 1
+    return value.sizes[axis]

@@ -1,0 +1,267 @@
+"""Several parts of a graph as one pattern: what each of their calls is in all of them, and how data flows.
+
+A pattern is a list of slots in canonical order; a slot holds one call of each member, or None where a member has
+nothing there. Data then passes through: the slot's value is one of its operands. `flow` proves it, member by member.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from itertools import product
+from typing import Any
+
+from converters.graph import Call, Function, Graph, Module, Tree, Value, leaves, map_tree, values
+from converters.weights import Constant
+from migrate.interpret import resolve
+
+Ref = tuple[int, int]  # (slot, which of its outputs), or (-1, which input)
+# Functions whose numbers may differ between the members of a pattern; of all others they are part of what they are.
+NUMBERED = {"F.pad", "F.max_pool1d", "F.max_pool2d", "F.max_pool3d", "F.avg_pool1d", "F.avg_pool2d", "F.avg_pool3d"}
+PASSES_AT_MOST = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """Calls of a graph, in canonical order, with one output; `inputs` in order of first use."""
+
+    calls: tuple[Call, ...]
+    output: Value
+
+    @cached_property
+    def inputs(self) -> tuple[Value, ...]:
+        made = {v for call in self.calls for v in values(call.outputs)}
+        return tuple(dict.fromkeys(v for call in self.calls for v in call.operands if v not in made))
+
+    @cached_property
+    def refs(self) -> dict[Value, Ref]:
+        """Where each value comes from, slots counted by position in `calls`."""
+        found = {v: (-1, i) for i, v in enumerate(self.inputs)}
+        for number, call in enumerate(self.calls):
+            found.update({v: (number, k) for k, v in enumerate(values(call.outputs))})
+        return found
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One place of a pattern: a call of each member."""
+
+    calls: tuple[Call | None, ...]
+
+    @property
+    def present(self) -> tuple[bool, ...]:
+        return tuple(call is not None for call in self.calls)
+
+    @property
+    def optional(self) -> bool:
+        return None in self.calls
+
+    @property
+    def first(self) -> Call:
+        return next(call for call in self.calls if call is not None)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Where each slot's operands come from; for an optional slot, through which operand data passes it by."""
+
+    operands: tuple[tuple[Ref, ...], ...]
+    through: Mapping[int, int]
+    output: Ref
+
+
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    members: tuple[Member, ...]
+    slots: tuple[Slot, ...]
+    modules: Mapping[str, Module] = field(repr=False)
+
+    @cached_property
+    def flow(self) -> Flow | None:
+        """The data flow that all members share, or None."""
+        if len({len(member.inputs) for member in self.members}) != 1:
+            return None
+        optional = [i for i, slot in enumerate(self.slots) if slot.optional and len(slot.first.operands) > 1]
+        choices = [range(min(len(self.slots[i].first.operands), PASSES_AT_MOST)) for i in optional]
+        if len(optional) > 4:
+            return None
+        found = (self._flow(dict(zip(optional, through, strict=True))) for through in product(*choices))
+        return next(filter(None, found), None)
+
+    def _flow(self, through: dict[int, int]) -> Flow | None:
+        refs = [self._refs(m) for m in range(len(self.members))]
+        operands = []
+        for slot in self.slots:
+            each = [[refs[m][v] for v in call.operands] for m, call in enumerate(slot.calls) if call is not None]
+            if len({len(one) for one in each}) != 1:
+                return None
+            operands.append(tuple(max(column) for column in zip(*each, strict=True)))
+        output = max(refs[m][member.output] for m, member in enumerate(self.members))
+        flow = Flow(tuple(operands), through, output)
+        return flow if all(self._replays(m, flow, refs[m]) for m in range(len(self.members))) else None
+
+    def _refs(self, m: int) -> dict[Value, Ref]:
+        found: dict[Value, Ref] = {v: (-1, i) for i, v in enumerate(self.members[m].inputs)}
+        for number, slot in enumerate(self.slots):
+            call = slot.calls[m]
+            if call is not None:
+                found.update({v: (number, k) for k, v in enumerate(values(call.outputs))})
+        return found
+
+    def _replays(self, m: int, flow: Flow, refs: Mapping[Value, Ref]) -> bool:
+        """Whether the flow, with what this member lacks passed by, is the member's own."""
+        for number, slot in enumerate(self.slots):
+            call = slot.calls[m]
+            if call is None:
+                continue
+            for ref, value in zip(flow.operands[number], call.operands, strict=True):
+                if self.resolved(ref, m, flow) != refs[value]:
+                    return False
+        return self.resolved(flow.output, m, flow) == refs[self.members[m].output]
+
+    def resolved(self, ref: Ref, m: int, flow: Flow) -> Ref | None:
+        """The place that holds a value in one member."""
+        while ref[0] >= 0 and self.slots[ref[0]].calls[m] is None:
+            passed = flow.operands[ref[0]]
+            if not passed:
+                return None
+            ref = passed[flow.through.get(ref[0], 0)]
+        return ref
+
+
+def exact(members: Sequence[Member], modules: Mapping[str, Module]) -> Pattern:
+    """The pattern of members that have the same shape."""
+    slots = tuple(Slot(calls) for calls in zip(*(member.calls for member in members), strict=True))
+    return Pattern(tuple(members), slots, modules)
+
+
+class Tokens:
+    """What calls are, apart from the numbers in them: equal tokens may stand in one place of a pattern."""
+
+    def __init__(self, modules: Iterable[Module], *, coarse: bool = False) -> None:
+        self.modules = {module.key: module for module in modules}
+        self.coarse = coarse
+        self.known: dict[Call, Hashable] = {}
+        self.kinds: dict[str, Hashable] = {}
+
+    def __call__(self, call: Call) -> Hashable:
+        if call not in self.known:
+            self.known[call] = (
+                call.kind,
+                self._called(call),
+                skeleton(call.args, call.kind != "module" and call.target not in NUMBERED),
+                skeleton(dict(call.kwargs), call.kind != "module" and call.target not in NUMBERED),
+                len(values(call.outputs)),
+            )
+        return self.known[call]
+
+    def _called(self, call: Call) -> Hashable:
+        if call.kind not in ("module", "attribute"):
+            return call.target
+        if call.target not in self.kinds:
+            self.kinds[call.target] = module_token(self.modules[call.target], coarse=self.coarse)
+        return self.kinds[call.target]
+
+    def shape(self, member: Member) -> Hashable:
+        """Equal for members of the same shape: the same tokens, joined in the same way."""
+        refs = member.refs
+        return (
+            *((self(call), *(refs[v] for v in call.operands)) for call in member.calls),
+            refs[member.output],
+            len(member.inputs),
+        )
+
+
+def module_token(module: Module, *, coarse: bool = False) -> Hashable:
+    """What kind of module it is: its class, and what of its arguments makes it another kind of layer.
+
+    `coarse`: a convolution with a kernel of 1 is one like others.
+    """
+    behaviour = (module.trainable, module.inference, tuple(sorted(module.frozen)))
+    if module.graph is not None:
+        return ("model", module.graph.block.template if module.graph.block else module.graph, behaviour)
+    kept = []
+    if module.constructor == "buffer":
+        kept = [w.value for w in module.state.values() if isinstance(w, Constant)]
+    given = arguments(module)
+    window = None
+    if ".Conv" in module.constructor:
+        window = (given["groups"] == given["in_channels"] != 1, not coarse and _is_one(given["kernel_size"]))
+    other = {k: v for k, v in given.items() if not isinstance(v, (int, float, tuple)) or isinstance(v, bool)}
+    dtypes = module.args[1:] if module.constructor in ("parameter", "buffer") else ()
+    rank = len(module.args[0]) if module.constructor in ("parameter", "buffer") else None
+    return (
+        module.constructor, window, tuple(sorted((k, repr(v)) for k, v in other.items())), tuple(map(repr, kept)),
+        tuple(sorted(module.state)), dtypes, rank, behaviour,
+    )  # fmt: skip
+
+
+def _is_one(kernel: Any) -> bool:
+    return kernel == 1 or (isinstance(kernel, tuple) and set(kernel) == {1})
+
+
+def arguments(module: Module) -> dict[str, Any]:
+    """The arguments of a module's constructor by name, defaults included."""
+    if module.graph is not None or module.constructor in ("parameter", "buffer"):
+        return dict(module.kwargs)
+    known = signature(module.constructor)
+    try:
+        bound = known.bind(*module.args, **module.kwargs)
+    except TypeError:
+        return {**{str(i): a for i, a in enumerate(module.args)}, **module.kwargs}
+    defaults = {p.name: p.default for p in known.parameters.values() if p.default is not p.empty}
+    given = {k: v for k, v in bound.arguments.items() if k not in ("args", "kwargs")}
+    return {**defaults, **given, **bound.arguments.get("kwargs", {})}
+
+
+@cache
+def signature(constructor: str) -> inspect.Signature:
+    """Of the class that a module is made of."""
+    return inspect.signature(resolve(constructor))
+
+
+def skeleton(tree: Tree, literals: bool) -> Hashable:
+    """A tree with its values, and if not `literals` also its numbers, blanked out."""
+
+    def blank(leaf: Any) -> Any:
+        if isinstance(leaf, Value):
+            return "value"
+        if not literals and isinstance(leaf, (int, float)) and not isinstance(leaf, bool):
+            return "number"
+        return (type(leaf).__name__, repr(leaf))
+
+    return _hashable(map_tree(blank, tree))
+
+
+def _hashable(tree: Tree) -> Hashable:
+    if isinstance(tree, (list, tuple)):
+        return (type(tree).__name__, *map(_hashable, tree))
+    if isinstance(tree, Mapping):
+        return tuple((key, _hashable(value)) for key, value in tree.items())
+    if isinstance(tree, slice):
+        return ("slice", *(_hashable(part) for part in (tree.start, tree.stop, tree.step)))
+    return tree  # type: ignore[no-any-return]  # a leaf
+
+
+def functions_in(tree: Tree) -> Iterator[Function]:
+    yield from (leaf for leaf in leaves(tree) if isinstance(leaf, Function))
+
+
+def heavy(call: Call, modules: Mapping[str, Module]) -> bool:
+    """Whether a call has a matrix of weights, or is a block or model."""
+    if call.kind != "module":
+        return False
+    module = modules[call.target]
+    return module.graph is not None or any(weight.rank > 1 for weight in module.state.values())
+
+
+def shared_modules(graph: Graph) -> set[str]:
+    """Keys of modules that are called more than once: they belong to no block."""
+    seen: set[str] = set()
+    twice: set[str] = set()
+    for call in graph.nodes:
+        if isinstance(call, Call) and call.kind in ("module", "attribute"):
+            (twice if call.target in seen else seen).add(call.target)
+    return twice

@@ -1,0 +1,146 @@
+"""Names for all classes and attributes of a lowered model: of layers, blocks, stages and nested models."""
+
+from __future__ import annotations
+
+import re
+
+from converters.graph import Graph, Module, values
+from migrate.blocks.prefixes import stage_of
+from migrate.blocks.template import Template, Use
+from migrate.emit.names import Names, attribute_of, class_name_of, identifier, kind_of, unique
+from migrate.emit.structure import block_class
+
+ORDINARY = {"conv", "block", "stage", "layer", "group", "blocks", "layers", "res", ""}
+FROM_CONSTRUCTOR = {
+    "BatchNorm1d": "bn", "BatchNorm2d": "bn", "BatchNorm3d": "bn", "LayerNorm": "ln", "Linear": "fc", "Conv1d": "conv",
+    "Conv2d": "conv", "Conv3d": "conv", "ZeroPad2d": "pad", "MaxPool2d": "pool", "AvgPool2d": "pool", "ReLU": "relu",
+    "ReLU6": "relu", "SiLU": "act", "GELU": "act", "Hardswish": "act",
+}  # fmt: skip
+# What instances of small units are called.
+UNITS = {
+    "ConvBlock": "block", "Conv": "conv", "Linear": "fc", "SeparableConv": "sepconv", "DepthwiseSeparable": "sepconv",
+    "SqueezeExcite": "se", "DoubleConv": "conv", "Dense": "layer", "Transformer": "layer", "LSTM": "lstm", "GRU": "gru",
+}  # fmt: skip
+
+
+class Namer:
+    """Fills a `Names`, from the top."""
+
+    def __init__(self, names: Names, taken: set[str]) -> None:
+        self.names, self.taken = names, taken
+
+    def model(self, graph: Graph, wanted: str, prefix: str = "") -> None:
+        """A model and what is in it. `prefix`: its path, which says nothing about its own layers."""
+        if graph in self.names.classes:
+            return  # one nested model in two places
+        self.names.classes[graph] = unique(wanted, self.taken, "N" if wanted[-1].isdigit() else "")
+        attributes = self.names.attributes[graph] = {}
+        used: set[str] = set()
+        counts: dict[str, int] = {}
+        for module in graph.modules:
+            attributes[module.key] = unique(self._attribute(module, counts, prefix), used)
+            self._inside(module)
+
+    def _inside(self, module: Module) -> None:
+        """The names of what is in a nested model, a stage or a block."""
+        graph = module.graph
+        if graph is None:
+            return
+        if graph.sequential:
+            self.names.attributes[graph] = {inner.key: str(i) for i, inner in enumerate(graph.modules)}
+            for inner in graph.modules:
+                self._inside(inner)
+        elif graph.block is not None:
+            self._instance(graph, graph.block)
+        else:
+            self.model(graph, class_name_of(module.origin.rpartition("/")[2], "Model"), f"{module.key}/")
+
+    def _attribute(self, module: Module, counts: dict[str, int], prefix: str) -> str:
+        graph = module.graph
+        if graph is None or not (graph.sequential or graph.block):
+            return attribute_of(module, counts, prefix)
+        first = graph.block or graph.modules[0].graph.block  # type: ignore[union-attr]  # a stage holds blocks
+        word, _, number = re.fullmatch(r"(.*?)(_?)(\d+)?", _last_word(stage_of(first.prefix))).groups()  # type: ignore[union-attr]
+        if number and word in ORDINARY:
+            return f"stage{number}"
+        if first.prefix and not graph.sequential:
+            return re.sub(r"_(?=\d+$)", "", identifier(first.prefix))
+        if number:
+            return f"{identifier(word)}{number}"
+        kind = "stage" if graph.sequential else self.kind(first.template)
+        counts[kind] = counts.get(kind, 0) + 1
+        return f"{kind}{counts[kind]}"
+
+    # -- blocks --------------------------------------------------------------------------------------------------
+
+    def _instance(self, graph: Graph, use: Use) -> None:
+        self._template(use.template)
+        attributes = self.names.attributes[use.template.graph]
+        own = self.names.attributes[graph] = {}
+        for module in graph.modules:
+            path = use.paths[module.key]
+            own[module.key] = ".".join((attributes[path[0]], *path[1:]))
+            self._inside(module)
+
+    def _template(self, template: Template) -> None:
+        graph = template.graph
+        if graph in self.names.classes:
+            return
+        attributes = self.names.attributes[graph] = {}
+        used = {"x", *template.flags}
+        counts: dict[str, int] = {}
+        kinds = [self._part(template, module) for module in graph.modules]
+        for module, kind in zip(graph.modules, kinds, strict=True):
+            if isinstance(kind, tuple):
+                attributes[module.key] = unique(kind[0], used)
+                continue
+            counts[kind] = counts.get(kind, 0) + 1
+            alone = sum(other == kind for other in kinds) == 1
+            attributes[module.key] = unique(kind if alone else f"{kind}{counts[kind]}", used, "")
+        for module in graph.modules:
+            self._inner_templates(module)
+        self.names.classes[graph] = unique(block_class(template), self.taken, "")
+
+    def _inner_templates(self, module: Module) -> None:
+        if module.graph is not None and module.graph.sequential:
+            self.names.attributes[module.graph] = {inner.key: str(i) for i, inner in enumerate(module.graph.modules)}
+            for inner in module.graph.modules:
+                self._inner_templates(inner)
+        elif module.graph is not None:
+            self._inside(module)
+
+    def _part(self, template: Template, module: Module) -> str | tuple[str]:
+        """What a part of a block is called: a tuple where the name is the user's own, else a kind to be numbered."""
+        if module.graph is not None and module.graph.sequential:
+            return self._optional(template, module)
+        own = identifier(template.roles.get(module.key, ""))
+        if own and not own.startswith("layer_"):
+            return (own,)
+        if module.graph is not None and module.graph.block is not None:
+            return self.kind(module.graph.block.template)
+        if module.class_name and module.constructor not in ("parameter", "buffer"):
+            role = template.parts.get(module.key, [""])
+            named = next((key for key in role if key), "").partition(":")[2]
+            return (identifier(f"{kind_of(module.class_name)}_{named}"),) if named else kind_of(module.class_name)
+        return FROM_CONSTRUCTOR.get(
+            module.constructor.rpartition(".")[2], "scale" if module.constructor == "parameter" else "part"
+        )
+
+    def kind(self, template: Template) -> str:
+        """What an attribute that is a block is called: `conv` for a ConvBNReLU, `block` for a Bottleneck."""
+        self._template(template)
+        name = re.sub(r"\d+$", "", self.names.classes[template.graph])
+        return next((kind for start, kind in UNITS.items() if name.startswith(start)), "block")
+
+    def _optional(self, template: Template, module: Module) -> str:
+        """A part that some instances have: a shortcut if it goes around the rest."""
+        call = next(c for c in template.graph.nodes if c.target == module.key)  # type: ignore[union-attr]
+        readers = [c for c in template.graph.nodes if call.outputs in c.operands]  # type: ignore[union-attr]
+        around = call.operands[0] in values(template.graph.inputs) and any(len(c.operands) > 1 for c in readers)  # type: ignore[union-attr]
+        return "shortcut" if around else "expand" if call.operands[0] in values(template.graph.inputs) else "extra"  # type: ignore[union-attr]
+
+
+def _last_word(stage: str) -> str:
+    """`stage_0` of `convnext_tiny_stage_0`."""
+    found = re.search(r"([a-zA-Z]+)_?(\d+)$", stage)
+    return f"{found[1].lower()}_{found[2]}" if found else stage

@@ -1,0 +1,67 @@
+"""What a user changes first: the number of classes; and `logits`, split off where the model ends in probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from converters.graph import Call, Graph, Module, Value
+from migrate.blocks.expressions import Parameter
+from migrate.emit.body import Statement
+
+PROBABILITIES = {"softmax", "sigmoid"}
+
+
+@dataclass(frozen=True)
+class Head:
+    """The end of a model: the call that makes probabilities, and the modules that get a parameter."""
+
+    last: Call | None = None
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    modules: Mapping[str, Module] = field(default_factory=dict)
+
+    @staticmethod
+    def of(graph: Graph) -> Head:
+        last = _probabilities(graph)
+        if last is None:
+            return Head()
+        modules = {module.key: module for module in graph.modules}
+        makers = {
+            call.outputs: call for call in graph.nodes if isinstance(call, Call) and isinstance(call.outputs, Value)
+        }
+        before = makers.get(last.args[0])
+        linear = modules.get(before.target) if before is not None and before.kind == "module" else None
+        if linear is None or linear.constructor != "nn.Linear" or last.target != "softmax":
+            return Head(last)
+        classes = linear.args[1]
+        changed = replace(linear, args=(linear.args[0], Parameter("num_classes"), *linear.args[2:]))
+        return Head(last, {"num_classes": classes}, {linear.key: changed})
+
+    def changed(self, module: Module) -> Module:
+        """A module with a parameter in place of its number."""
+        return self.modules.get(module.key, module)
+
+    def methods(self, statements: list[Statement], arguments: list[str]) -> dict[str, list[Statement]]:
+        """`forward`, or `logits` and `forward` where the last call makes probabilities."""
+        text = statements[-1].text
+        ending = _ending(self.last) if self.last is not None else ""
+        if self.last is None or not text.endswith(ending) or not text.removeprefix("return ").removesuffix(ending):
+            return {"forward": statements}
+        before = text.removesuffix(ending)
+        logits = [*statements[:-1], Statement(before, tuple(c for c in statements[-1].calls if c is not self.last))]
+        forward = Statement(f"return self.logits({', '.join(arguments)}){ending}", (self.last,))
+        return {"logits": logits, "forward": [forward]}
+
+
+def _ending(call: Call) -> str:
+    return ".sigmoid()" if call.target == "sigmoid" else ".softmax(dim=-1)"
+
+
+def _probabilities(graph: Graph) -> Call | None:
+    """The last call, if it is softmax over the last axis or a sigmoid, and the model's only output."""
+    last = graph.nodes[-1] if graph.nodes else None
+    if not isinstance(last, Call) or last.outputs != graph.outputs or last.kind != "method":
+        return None
+    if last.target == "sigmoid" and len(last.args) == 1 and not last.kwargs:
+        return last
+    return last if last.target == "softmax" and dict(last.kwargs) == {"dim": -1} and len(last.args) == 1 else None

@@ -1,0 +1,126 @@
+"""What a person would call a block, from what it does, where the user's names do not say it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from converters.graph import Call, Graph, Module
+from migrate.blocks.template import Template
+
+NORMS = ("BatchNorm", "LayerNorm", "GroupNorm")
+ACTIVATIONS = {"F.relu": "ReLU", "F.relu6": "ReLU6", "F.silu": "SiLU", "F.gelu": "GELU", "F.hardswish": "Hardswish", "F.elu": "ELU", "F.leaky_relu": "LeakyReLU", "F.selu": "SELU", "tanh": "Tanh", "sigmoid": "Sigmoid"}  # fmt: skip
+RECURRENT = ("LSTM", "GRU", "RNN")
+# Words of a user's prefix that name a kind of block, if another word stands before them.
+KINDS = {"block", "layer", "cell", "unit", "module", "encoder", "decoder", "head", "tower", "branch", "stack"}
+
+
+def block_class(template: Template) -> str:
+    """`Bottleneck`, `InvertedResidual`, `SqueezeExcite` …"""
+    return _from_prefix(template.prefixes) or _from_structure(template.graph)
+
+
+def _from_prefix(prefixes: list[str]) -> str:
+    """`encoder_layer_3` -> EncoderLayer, where all members are called so."""
+    found = {tuple(re.findall(r"[a-z]+", prefix.lower())) for prefix in prefixes}
+    words = found.pop() if len(found) == 1 else ()
+    if len(words) == 2 and words[1] in KINDS and words[0] not in KINDS | {"conv", "my", "model"}:
+        return words[0].capitalize() + words[1].capitalize()
+    return ""
+
+
+def _from_structure(graph: Graph) -> str:
+    modules = {module.key: module for module in graph.modules}
+    parts = [part for call in graph.nodes for part in _parts(call, modules)]  # type: ignore[arg-type]  # calls by now
+    joins = {
+        _target(call)
+        for call in graph.nodes
+        if isinstance(call, Call) and len(call.operands) > 1 and _target(call) in ("+", "*", "torch.cat")
+    }
+    kinds = [kind for kind, _ in parts]
+    convolutions = [detail for kind, detail in parts if kind in ("conv", "depthwise")]
+    if "attention" in kinds:
+        return (
+            ("TransformerDecoderLayer" if kinds.count("attention") > 1 else "TransformerEncoderLayer")
+            if "linear" in kinds
+            else "AttentionBlock"
+        )
+    if joins == {"*"} and kinds and kinds[0] == "mean":
+        return "SqueezeExcite"
+    if "torch.cat" in joins:
+        return "DenseLayer" if len(joins) == 1 and _is_chain_and_input(graph) else "InceptionBlock"
+    if "+" in joins and "depthwise" in kinds:
+        first = kinds[:1] == ["conv"] or (
+            kinds[:1] == ["depthwise"] and "linear" not in kinds and convolutions[1:2] == [1]
+        )
+        return (
+            "ConvNeXtBlock"
+            if "linear" in kinds or "LayerNorm" in kinds
+            else "InvertedResidual"
+            if first
+            else "ResidualBlock"
+        )
+    if (
+        "+" in joins
+        and len(convolutions) >= 3
+        and convolutions[0] == 1
+        and convolutions[1] != 1
+        and "block" not in kinds
+    ):
+        return "Bottleneck"
+    if "+" in joins:
+        return "MLPBlock" if kinds and set(kinds) & {"linear"} and not convolutions else "ResidualBlock"
+    return _chain(kinds, [c for c in graph.nodes if isinstance(c, Call)], joins)
+
+
+def _chain(kinds: list[str], calls: list[Call], joins: set[str]) -> str:
+    """A name of the parts, where they are few: ConvBNReLU."""
+    if joins:
+        return "Block"
+    if any(kind in RECURRENT for kind in kinds):
+        return f"{next(kind for kind in kinds if kind in RECURRENT)}Block"
+    if kinds.count("depthwise") >= 1 and "conv" in kinds:
+        return "DepthwiseSeparable" if kinds.count("BatchNorm") != 1 else "SeparableConv"
+    names = {"conv": "Conv", "linear": "Linear", "BatchNorm": "BN", "LayerNorm": "LN", "deconv": "Deconv"}
+    words = [names.get(kind, kind if kind in ACTIVATIONS.values() else "") for kind in kinds]
+    if all(words) and 2 <= len(words) <= 3:
+        return "".join(words)
+    if set(words) <= {"Conv", "BN", "", *ACTIVATIONS.values()} and kinds.count("conv") == 2:
+        return "DoubleConv"
+    return "ConvBlock" if "conv" in kinds else "DenseBlock" if "linear" in kinds else "Block"
+
+
+def _parts(call: Call, modules: dict[str, Module]) -> Iterator[tuple[str, object]]:
+    """(kind, kernel size) of what a call does."""
+    if call.kind == "module":
+        module = modules[call.target]
+        inner = module.graph.modules if module.graph is not None and module.graph.sequential else (module,)
+        for part in inner:
+            yield _kind(part), part.args[2] if ".Conv" in part.constructor and len(part.args) > 2 else 0
+    elif _target(call) in ACTIVATIONS:
+        yield ACTIVATIONS[_target(call)], 0
+    elif _target(call) in ("mean", "amax"):
+        yield "mean", 0
+
+
+def _kind(module: Module) -> str:
+    if module.graph is not None:
+        return "block"
+    name = module.constructor.rpartition(".")[2]
+    if "Attention" in name:
+        return "attention"
+    if name.startswith("ConvTranspose"):
+        return "deconv"
+    if name.startswith("Conv"):
+        return "depthwise" if "groups" in module.kwargs and module.kwargs["groups"] != 1 else "conv"
+    found = next((kind for kind in (*NORMS, *RECURRENT) if kind in name), None)
+    return found or {"Linear": "linear"}.get(name, name)
+
+
+def _target(call: Call) -> str:
+    return str(call.args[2]) if call.kind == "optional" else call.target
+
+
+def _is_chain_and_input(graph: Graph) -> bool:
+    last = graph.nodes[-1]
+    return isinstance(last, Call) and len(last.operands) == 2 and graph.inputs in last.operands

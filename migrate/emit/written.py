@@ -1,0 +1,54 @@
+"""The most readable text of a model that can be proved: with blocks where they hold, else one attribute a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from converters.errors import UserError
+from converters.graph import Graph
+from migrate.blocks import forms
+from migrate.emit.names import Names, assign_names, flat_names
+from migrate.emit.selfcheck import check
+from migrate.emit.source import SourceFile, locals_used, source_of
+
+
+@dataclass(frozen=True)
+class Written:
+    """A text, what it was written from, and the emitted model on meta tensors."""
+
+    text: SourceFile
+    graph: Graph
+    names: Names
+    model: Any
+
+
+def write(flat: Graph, class_name: str, title: str, *, blocks: bool = True) -> Written:
+    """The text of a lowered graph in canonical order. Raises UserError where not even the flat text is the graph.
+
+    Every form is checked against the flat graph, of which the block stage knows nothing.
+    """
+    texts = []
+    for form in candidates(flat, blocks=blocks):
+        names = assign_names(form, class_name, locals_used(form))
+        texts.append((source_of(form, names, title), form, names))
+    failed: UserError | None = None
+    for text, form, names in sorted(texts, key=lambda written: _lines(written[0].text)):
+        try:
+            return Written(text, form, names, check(text.text, flat, flat_names(flat, form, names)))
+        except UserError as error:
+            failed = error
+    assert failed is not None
+    raise failed
+
+
+def _lines(text: str) -> int:
+    return len(text.splitlines())
+
+
+def candidates(flat: Graph, *, blocks: bool) -> Iterator[Graph]:
+    """The forms of a graph, the most readable first."""
+    if blocks:
+        yield from forms(flat)
+    yield flat
