@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,8 @@ from converters.training import Optimizer, Output, Variable, build, loss, optimi
 from migrate.verify.bundle import Bundle
 from migrate.verify.criterion import Array
 from migrate.verify.emitted import Emitted
-from migrate.verify.recorder import name_of
+from migrate.verify.penalties import Activities, Penalty, in_file_layout, penalties
+from migrate.verify.recorder import Recorder, name_of
 
 
 @dataclass(frozen=True)
@@ -27,14 +29,11 @@ class Recipe:
     loss_weights: Any
     version: tuple[int, ...]
     exact: bool
+    penalties: tuple[Penalty, ...] = ()
 
     @property
     def drift(self) -> list[str]:
         return [sentence for piece in self.update.pieces for sentence in piece.drift]
-
-    @property
-    def notes(self) -> list[str]:
-        return []
 
     def start(self, model: nn.Module) -> Run:
         return Run(self, model)
@@ -51,9 +50,9 @@ def recipe(emitted: Emitted, bundle: Bundle, layers: Mapping[str, Any], *, exact
         for key, weight in emitted.weights.items()
         if key in learning
     ]
-    return Recipe(
-        optimizer(plan.optimizer, variables, exact=exact, version=version), plan.loss, plan.loss_weights, version, exact
-    )
+    update = optimizer(plan.optimizer, variables, exact=exact, version=version)
+    added = tuple(penalties(emitted, bundle, layers))
+    return Recipe(update, plan.loss, plan.loss_weights, version, exact, added)
 
 
 def _variable(bundle: Bundle, weight: Any) -> str:
@@ -80,7 +79,9 @@ class Run:
 
     def step(self, emitted: Emitted, inputs: Sequence[Array], targets: Sequence[Array], number: int) -> float:
         """One batch. Returns the loss before the update."""
-        with Logits() as logits:
+        activities = Activities(emitted, [penalty for penalty in self.recipe.penalties if penalty.layer])
+        watching = Recorder(self.model, activities.seen).watching() if activities.at else nullcontext()
+        with watching, Logits() as logits:
             outputs = emitted.in_keras_order(self.model(*emitted.tensors(inputs)))
         if not self.losses:
             self.losses = list(self._losses(emitted, outputs, targets, logits))
@@ -90,6 +91,10 @@ class Run:
                 piece, function = made
                 given = logits.behind(output) if piece.on == "logits" else output
                 total = total + piece.weight * function(given, _target(target, output, piece))
+        weights = [
+            penalty.of(in_file_layout(emitted, penalty.path)) for penalty in self.recipe.penalties if penalty.path
+        ]
+        total = total + sum((*weights, *activities.terms), torch.zeros_like(total))
         (total / self.recipe.update.accumulate).backward()  # type: ignore[no-untyped-call]
         if number % self.recipe.update.accumulate == 0:
             self._update()

@@ -59,7 +59,7 @@ def check_training(emitted: Emitted, bundle: Bundle, dtype: str, layers: Mapping
         finding for number, step in enumerate(steps, 1) for finding in _compared(emitted, bundle, dtype, number, step)
     ]
     causes = [*(entry["what"] for entry in emitted.migration["drift"]), *standard.drift]
-    notes = [*leak_notes(bundle, "training"), *exact.notes, *untold(emitted.migration)]
+    notes = [*leak_notes(bundle, "training"), *untold(emitted.migration)]
     if causes and dtype == "float64" and all(finding.verdict.passed for finding in findings):
         notes.append(_drift(bundle, list(train(emitted, bundle, standard, as_keras=False)), steps, causes))
     return Check("training", dtype, tuple(findings), plan.steps, notes=tuple(notes))
