@@ -89,7 +89,7 @@ def retyped(path, folder, dtype, generation=3, tags=None):
         for name, value in (("model_config", new), ("training_config", new_training)):
             if value is not None:
                 del file.attrs[name]
-                file.attrs[name] = json.dumps(value)
+                file.attrs[name] = json.dumps(value).encode()  # as Keras does; old ones want bytes
         if tags is not None:
             put_tags(file, tags)
     return copy

@@ -6,10 +6,12 @@ DONE = []  # whether `in_float64` has been called
 
 
 def keep_precision():
-    """Keras 3 on TensorFlow: Python numbers go straight to the asked dtype. (On JAX they do so by themselves.)"""
+    """Keras 3: Python numbers go straight to the asked dtype. (On JAX they do, but float64 is not kept as a result.)"""
     import keras
 
     if keras.backend.backend() != "tensorflow":
+        table = getattr(sys.modules["keras.src.backend.common.dtypes"], "BIT64_TO_BIT32_DTYPE", {})
+        table.update(float64="float64", complex128="complex128")
         return
     import tensorflow as tf
 
