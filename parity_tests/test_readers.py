@@ -21,6 +21,7 @@ from migrate.pipeline import Conversion, convert_file
 from migrate.readers import read
 from parity_tests.archives import edited
 from parity_tests.case import Case, case
+from parity_tests.cases.legacy import TIED
 from parity_tests.conftest import Bench
 from parity_tests.hdf5_files import Array, config_of, edited_h5, stored_again
 from parity_tests.keras1_files import as_keras1
@@ -362,6 +363,13 @@ def test_paths_count_classes_not_names(bench: Bench, tmp_path: Path) -> None:
             return [rename(item) for item in tree] if isinstance(tree, list) else swapped.get(tree, tree) if isinstance(tree, str) else tree
 
         agrees(edited(paths(built)[0], tmp_path / f"{number}.keras", rename), tmp_path / f"{number}", built)
+
+
+def test_tied_in_two_models(bench: Bench, tmp_path: Path) -> None:
+    """Keras 3 writes the weights once, and cannot read them itself; its HDF5 file holds two layers, as it reads them."""
+    built = bench.ask(case("tied", TIED, (6,), formats=("h5", "keras")))
+    agrees(paths(built)[0], tmp_path / "once", built)
+    assert convert_file(paths(built)[1], tmp_path / "twice").parameters["total"] == built["total"] + 35
 
 
 def test_the_order_in_the_file_means_nothing(bench: Bench, tmp_path: Path) -> None:

@@ -10,6 +10,9 @@ hdf5 = partial(case, formats=("h5",))
 # Keras flattens dicts by their sorted keys, however they were written.
 DICTS = "model: (lambda a, b: keras.Model({'b': b, 'a': a}, {'z': Dense(2)(Subtract()([Dense(3)(a), b])), 'c': Dense(1)(a)}))(keras.Input((4,), name='a'), keras.Input((3,), name='b'))"
 
+NAMES = "Dense(4, name='dense_1'), Dense(5, name='dense'), Dense(4, name='dense_1_1'), Dense(3, name='my_dense')"
+TIED = "lambda x: (lambda d: Add()([keras.Sequential([layers.Input((6,)), d, Dense(4)], name='one')(x), keras.Sequential([layers.Input((6,)), d, Dense(4)], name='two')(x)]))(Dense(5, name='tied'))"
+
 CASES = [
     keras2("cnn", "Conv2D(4, 3, padding='same', strides=2), BatchNormalization(), ReLU(), MaxPooling2D(2), Flatten(), Dropout(0.5), Dense(5), LeakyReLU(0.3), Dense(3, activation='softmax')", (12, 12, 3)),
     keras2("activations", "Conv1D(4, 3, activation='hard_sigmoid'), LeakyReLU(.2), ELU(.7), PReLU(), ThresholdedReLU(.1), Activation('selu'), Softmax(), ReLU(6., .1, .2), SpatialDropout1D(.2), GaussianNoise(.1), Activation('gelu')", (9, 8)),
@@ -35,6 +38,12 @@ CASES = [
     keras2("nested in nested", "lambda x: keras.Sequential([layers.Input((6,)), Dense(4, trainable=False), keras.Sequential([layers.Input((4,)), BatchNormalization(), Dense(3)], name='inner'), Dense(5)], name='outer')(x)", (6,)),
     keras2("model over time", "TimeDistributed(keras.Sequential([layers.Input((6, 6, 2)), Conv2D(3, 3), Flatten(), Dense(4)], name='frame')), LSTM(3)", (5, 6, 6, 2)),
     keras2("sequential without an input", "model: (lambda m: (m.build((None, 7)), m)[1])(keras.Sequential([Dense(5, activation='relu'), BatchNormalization(), Dense(2)]))", (7,)),
+    keras2("names that hold one another", NAMES, (4,)),
+    keras2("nested names that hold one another", f"lambda x: Dense(2, name='dense_1')(keras.Sequential([layers.Input((6,)), {NAMES}], name='dense')(x))", (6,)),
+    keras2("tied in two models", TIED, (6,)),
+    case("keras 3 names that hold one another", NAMES, (4,), formats=("keras", "h5")),
+    case("keras 3 ops", "lambda x, y: Dense(2)(Add()([ops.relu(x + 1.5) * y, ops.concatenate([x, y], -1)[:, :4]]))", (4,), (4,), formats=("keras", "h5")),
+    case("keras 3 masks", "Embedding(50, 4, mask_zero=True), LSTM(5), Dense(2)", ("int32", 9), formats=("keras", "h5")),
     hdf5("keras 3 cnn", "Conv2D(4, 3, strides=2, padding='same'), BatchNormalization(), Flatten(), Dense(3)", (9, 8, 2)),
     hdf5("keras 3 hard sigmoid", "LSTM(5, recurrent_activation='hard_sigmoid'), Dense(2, activation='hard_sigmoid')", (7, 4)),
     hdf5("keras 3 nested, part of it frozen", "lambda x: Dense(2)(keras.Sequential([layers.Input((6,)), Dense(4, trainable=False), BatchNormalization(), Dense(4), BatchNormalization(trainable=False), Dense(5)], name='tower')(x))", (6,)),
