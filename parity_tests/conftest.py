@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from migrate.reference.capture import Options
 from migrate.reference.client import Client
 from parity_tests.case import Case, case
+from parity_tests.subjects import SUBJECTS, Subject, made
 from parity_tests.texts import Texts
 
 # The worker takes long for whole architectures: it makes them while the cases are judged. Texts are read at the end.
@@ -92,3 +94,11 @@ def bench_model(bench: Bench) -> str:
 def texts(tmp_path_factory: pytest.TempPathFactory) -> Texts:
     """The texts that the tests of this run had emitted."""
     return Texts(tmp_path_factory.mktemp("texts"))
+
+
+@pytest.fixture(scope="session")
+def subjects(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Subject]:
+    """The models that the tests of `verify` share, captured and converted once."""
+    folder = tmp_path_factory.mktemp("subjects")
+    with Client() as client:
+        return {name: made(client, name, model, folder, Options(steps=3)) for name, model in SUBJECTS.items()}

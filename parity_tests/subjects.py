@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,18 +63,16 @@ class Subject:
 
 def captured(client: Client, path: Path, folder: Path, options: Options) -> Bundle:
     """`capture_file` with a worker that runs already."""
-    with read(path) as source, new_folder(folder, overwrite=False, needed=0) as beside, tempfile.TemporaryDirectory() as scratch:
+    with (
+        read(path) as source,
+        new_folder(folder, overwrite=False, needed=0) as beside,
+        tempfile.TemporaryDirectory() as scratch,
+    ):
         capture = Capture(source, client, options, Path(scratch), beside)
         capture.open(generation_of(source, options), None, None)
         capture.record()
         (beside / DOCUMENT).write_text(json.dumps(capture.document()), encoding="utf-8")
     return Bundle(folder)
-
-
-@contextmanager
-def workshop(folder: Path) -> Iterator[Client]:
-    with Client() as client:
-        yield client
 
 
 def made(client: Client, name: str, model: str, folder: Path, options: Options, *, exact: bool = False) -> Subject:

@@ -56,13 +56,17 @@ class Emitted:
             return [array_of(tensor) for tensor in self.in_keras_order(self.model(*self.tensors(arrays)))]
 
     def layer_of(self, key: str) -> str:
-        """The Keras layer whose module holds a tensor of the state dict, or whose array it is."""
-        best, found = "", ""
-        for path, entry in self.migration["layers"].items():
-            for module in entry["modules"]:
-                if (key == module or key.startswith(f"{module}.")) and len(module) > len(best):
-                    best, found = module, path
-        return found
+        return layer_of(self.migration, key)
+
+
+def layer_of(migration: Mapping[str, Any], key: str) -> str:
+    """The Keras layer whose module holds a tensor of the state dict."""
+    best, found = "", ""
+    for path, entry in migration["layers"].items():
+        for module in entry["modules"]:
+            if (key == module or key.startswith(f"{module}.")) and len(module) > len(best):
+                best, found = module, path
+    return found
 
 
 def load_emitted(folder: Path, dtype: str, device: str = "cpu") -> Emitted:

@@ -20,7 +20,7 @@ from migrate.readers import Source, read
 from migrate.reference.capture import Options, capture_file
 from migrate.verify.bundle import CHECKS, Bundle
 from migrate.verify.criterion import refused
-from migrate.verify.emitted import Emitted, load_emitted
+from migrate.verify.emitted import Emitted, layer_of, load_emitted
 from migrate.verify.forward import check_forward, described
 from migrate.verify.gradients import check_gradients
 from migrate.verify.layers import check_layers
@@ -206,9 +206,16 @@ def _opened(folder: Path, dtype: str, device: str, checks: list[Check]) -> Emitt
     except UserError:
         raise
     except Exception as error:  # an edited model can fail in any way, and that is a result
-        finding = Finding("model.py with weights.safetensors", refused(described(error)))
+        finding = Finding("model.py with weights.safetensors", refused(described(error)), layer_in(str(error), folder))
         checks.append(Check("structure", dtype, (finding,), 1))
         return None
+
+
+def layer_in(text: str, folder: Path) -> str:
+    """The Keras layer of the first tensor that a text about a state dict names."""
+    migration = read_migration(folder)
+    keys = [key for key in migration["weights"] if f'"{key}"' in text or f" {key}:" in text]
+    return layer_of(migration, keys[0]) if keys else ""
 
 
 def layers_of(graph: Graph) -> Iterator[tuple[str, Layer]]:
