@@ -2,7 +2,10 @@
 
 import sys
 
+import numpy as np
+
 DONE = []  # whether `in_float64` has been called
+WIDE = []  # while a function runs that casts to float32 what is wider: the dtype that it shall take instead
 
 
 def keep_precision():
@@ -45,6 +48,7 @@ def keep_precision2(keras):
     keras.layers.Layer.__call__ = exact_call
     old = getattr(keras.optimizers, "legacy", keras.optimizers)
     exact_settings(keras, getattr(old, "Optimizer", None))
+    wide_losses(keras)
     fused_in_float64(tf, keras)
 
 
@@ -54,10 +58,30 @@ def exact_settings(keras, optimizer):
         return
     add_weight = optimizer.add_weight
 
-    def typed_weight(self, name, shape, dtype=None, *args, **kwargs):
-        return add_weight(self, name, shape, dtype or keras.backend.floatx(), *args, **kwargs)
+    def typed_weight(self, name, shape, dtype=None, initializer="zeros", *args, **kwargs):
+        if isinstance(initializer, float):
+            initializer = np.asarray(initializer, keras.backend.floatx())
+        return add_weight(self, name, shape, dtype, initializer, *args, **kwargs)
 
     optimizer.add_weight = typed_weight
+
+
+def wide_losses(keras):
+    """Up to TensorFlow 2.12 losses are cast to float32 before they are summed."""
+    for name, module in list(sys.modules.items()):
+        if name.endswith("keras.utils.losses_utils") or name.endswith("keras.src.utils.losses_utils"):
+            module.compute_weighted_loss = without_casts(keras, module.compute_weighted_loss)
+
+
+def without_casts(keras, function):
+    def wide(*args, **kwargs):
+        WIDE.append(keras.backend.floatx())
+        try:
+            return function(*args, **kwargs)
+        finally:
+            WIDE.pop()
+
+    return wide
 
 
 def fused_in_float64(tf, keras):
@@ -110,7 +134,9 @@ def in_float64():
     leaky_relu, tf_cast = gen_nn_ops.leaky_relu, math_ops.cast
 
     def exact_cast(x, dtype, name=None):
-        return tf.constant(x, dtype) if isinstance(x, float) else tf_cast(x, dtype, name)
+        if isinstance(x, float):
+            return tf.constant(x, dtype)
+        return tf_cast(x, WIDE[-1] if WIDE and dtype == "float32" else dtype, name)
 
     def exact_leaky_relu(features, alpha=0.2, name=None):
         if features.dtype != tf.float64:

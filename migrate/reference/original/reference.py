@@ -23,6 +23,8 @@ class Reference:
         self.backend = self.keras.backend.backend() if generation >= 3 else "tensorflow"
         if self.backend == "tensorflow":
             in_float64()
+        version = tuple(map(int, self.keras.__version__.split(".")[:2]))
+        self.compiles = version >= (2, 9)  # whether a model can be trained by XLA
         if generation >= 3:
             keep_precision()
         else:

@@ -79,7 +79,7 @@ def train(reference, model, plan, batches, dtype, steps, keep):
         try:
             loss = one_step(model, x, y)
         except Exception as error:
-            if compiled or step > 1 or not no_kernel(reference, error):
+            if compiled or step > 1 or not reference.compiles or not no_kernel(reference, error):
                 raise
             compiled = True
             compile_model(reference, model, plan, dtype, eager=False)
