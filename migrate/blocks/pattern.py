@@ -187,7 +187,7 @@ def module_token(module: Module, *, coarse: bool = False) -> Hashable:
         kept = [w.value for w in module.state.values() if isinstance(w, Constant)]
     given = arguments(module)
     window = None
-    if ".Conv" in module.constructor:
+    if module.constructor.startswith("nn.Conv"):  # a local ConvLSTM has other arguments
         window = (given["groups"] == given["in_channels"] != 1, not coarse and _is_one(given["kernel_size"]))
     other = {k: v for k, v in given.items() if not isinstance(v, (int, float, tuple)) or isinstance(v, bool)}
     dtypes = module.args[1:] if module.constructor in ("parameter", "buffer") else ()
