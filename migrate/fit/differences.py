@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import SequenceMatcher
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -81,16 +82,27 @@ def check_text(
 
     Its first line names the file and does not count.
     """
-    for number, (old, new) in enumerate(zip_longest(migration["lines"][1:], checksums(text)[1:]), 2):
-        if old != new:
-            layers = [names.get(path, path) for path in _layers_at(document, text, number)]
-            who = f"layer {', '.join(map(repr, layers[:3]))}" if layers else f"line {number} of model.py"
-            raise _differs(who, _line_of(folder, number, old), _line(text, number))
+    pairs = list(_changed(migration["lines"], checksums(text)))
+    if pairs:
+        told = [(old, new, list(_layers_at(document, text, new))) for old, new in pairs]
+        old, new, layers = next((one for one in told if one[2]), told[0])  # an import says less than a layer
+        shown = ", ".join(repr(names.get(path, path)) for path in layers[:3])
+        who = f"layer {shown}" if layers else f"line {new} of model.py"
+        raise _differs(who, _line_of(folder, migration["lines"], old), _line(text, new))
+
+
+def _changed(old: Sequence[int], new: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The numbers of lines that differ, the first line aside; 0 where there is no such line."""
+    matcher = SequenceMatcher(None, old[1:], new[1:], autojunk=False)
+    for kind, start, stop, first, last in matcher.get_opcodes():
+        if kind != "equal":
+            lines = zip_longest(range(start + 2, stop + 2), range(first + 2, last + 2), fillvalue=0)
+            yield from lines
 
 
 def _layers_at(document: Mapping[str, Any], text: str, number: int) -> Iterator[str]:
     """The paths of the layers that a line of a model.py calls, or whose module it makes."""
-    made = re.match(r"\s*self\.(\w+) = ", text.splitlines()[number - 1] if number <= text.count("\n") else "")
+    made = re.match(r"self\.(\w+) = ", _line(text, number))
     for path, entry in document["layers"].items():
         attributes = {module.rpartition(".")[2] for module in entry["modules"]}
         if (made and made[1] in attributes) or (not made and any(line == number for _, line in entry["lines"])):
@@ -98,15 +110,15 @@ def _layers_at(document: Mapping[str, Any], text: str, number: int) -> Iterator[
 
 
 def _line(text: str, number: int) -> str:
-    lines = text.splitlines()
-    return lines[number - 1].strip() if number <= len(lines) else "no such line"
+    return text.splitlines()[number - 1].strip() if number else "no such line"
 
 
-def _line_of(folder: Path, number: int, checksum: int | None) -> str:
+def _line_of(folder: Path, checksums: Sequence[int], number: int) -> str:
     """A line of the project's model.py, where it is still the one that was emitted."""
-    line = _line((folder / "model.py").read_text(), number) if (folder / "model.py").exists() else ""
-    same = checksum is not None and crc32(line.encode()) == checksum
-    return line if same else "no such line" if checksum is None else f"another line {number} in model.py"
+    lines = (folder / "model.py").read_text().splitlines() if (folder / "model.py").exists() else []
+    if number > len(lines) or (number and crc32(lines[number - 1].strip().encode()) != checksums[number - 1]):
+        return f"line {number} of model.py as it was, before it was edited"
+    return lines[number - 1].strip() if number else "no such line"
 
 
 def _differs(who: str, expected: str, found: str) -> UserError:

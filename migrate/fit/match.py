@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from converters.weights import Weight, from_json
+from migrate.emit.project import checksums
 from migrate.fit.aligning import Renaming, align
 from migrate.fit.alone import holds_weights_alone, matched_paths, open_alone
 from migrate.fit.differences import check_array, check_interface, check_text, check_weights, layer_of
 from migrate.loading import read_migration
-from migrate.pipeline import translate
+from migrate.pipeline import Translation, translate
 from migrate.readers import Shape, Source, read
 from migrate.readers.hdf5 import Arrays
 
@@ -77,7 +78,7 @@ def _of_model(source: Source, folder: Path, migration: dict[str, Any]) -> Match:
     renamed = {new: old for new, old in paths.items() if new != old}
     back = {old: new for new, old in renamed.items()}
     graph = Renaming(paths).graph(source.graph, source.graph.name) if renamed else source.graph
-    made = translate(replace(source, graph=graph), name=migration["class_name"], exact=not migration["drift"])
+    made = _translated(replace(source, graph=graph), migration)
     document, weights = json.loads(made.migration), made.project.weights()
     check_weights(migration, weights, back)
     check_interface(migration, document)
@@ -87,6 +88,16 @@ def _of_model(source: Source, folder: Path, migration: dict[str, Any]) -> Match:
         alone = {"weights": source.weights_path.name, "weights_sha256": sha256_of(source.weights_path)}
         document["origin"] |= alone
     return Match(source.path, source.arrays, weights, source.copies, migration | document, renamed)
+
+
+def _translated(source: Source, migration: Mapping[str, Any]) -> Translation:
+    """The project of a file, in the form (with blocks or flat) in which the other one was written."""
+    options: dict[str, Any] = {"name": migration["class_name"], "exact": not migration["drift"]}
+    made = translate(source, **options)
+    if checksums(made.text)[1:] == migration["lines"][1:]:
+        return made
+    flat = translate(source, flat=True, **options)
+    return flat if flat.project.weights().keys() == migration["weights"].keys() else made
 
 
 def expressions_of(migration: Mapping[str, Any]) -> dict[str, Weight]:

@@ -3,8 +3,9 @@
 Classes are the names of the folders in sorted order. Data of its own for validation: data/train/cat/..., then
 data/validation/cat/... Pixels are floats from 0 to 255: __PREPROCESSING__
 
-Against tf.data: sizes, order and classes are the same; bmp, gif and png decode to the same pixels. A jpeg's differ by
-some levels, as TensorFlow decodes with a faster, less exact transform. Resized pixels differ by rounding (1e-4).
+Against tf.data: order, classes and sizes are the same; a png or bmp decodes to the same pixels, and resizing differs by
+rounding (1e-4 of 255). A jpeg differs by 1 of 255 on average and 4 at most, measured at quality 90: TensorFlow decodes
+it by a faster, less exact transform.
 """
 
 import os

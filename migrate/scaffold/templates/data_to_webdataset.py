@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+
 from data import parsed, records
 
 SUFFIXES = {b"\xff\xd8": "jpg", b"\x89P": "png", b"GI": "gif", b"BM": "bmp"}  # by the first two bytes
