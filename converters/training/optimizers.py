@@ -146,9 +146,9 @@ def _one_in_keras(variables: Sequence[Variable]) -> list[list[Attribute]]:
     """Parameters that are parts of one Keras weight: the two biases of a GRU."""
     owners: dict[str, list[Attribute]] = {}
     for variable in variables:
-        for leaf in variable.weight.leaves():
-            owners.setdefault(leaf.key, []).append(Attribute(variable.name))
-    return [names for names in owners.values() if len(set(names)) > 1]
+        for key in dict.fromkeys(leaf.key for leaf in variable.weight.leaves()):
+            owners.setdefault(key, []).append(Attribute(variable.name))
+    return [names for names in owners.values() if len(names) > 1]
 
 
 def _averaging(options: Options, accumulate: int, version: tuple[int, ...], parameters: Any) -> Piece | None:
@@ -181,7 +181,7 @@ def _several(
     version: tuple[int, ...],
 ) -> Optimizer:
     """MultiOptimizer: one of several optimizers for each weight, by the name of the Keras variable."""
-    default, patterns = _optimizer_map(settings)
+    default, patterns = optimizer_map(settings)
     if not variables or any(not variable.path for variable in variables):
         raise Unsupported(
             "MultiOptimizer chooses by the names of Keras' variables, and these are not known",
@@ -189,7 +189,7 @@ def _several(
         )
     owners: dict[str, list[Variable]] = {}
     for variable in variables:
-        owners.setdefault(_owner(variable.path, patterns), []).append(variable)
+        owners.setdefault(owner(variable.path, patterns), []).append(variable)
     parts = []
     for pattern in [*(key for key in patterns if key in owners), *([""] if "" in owners else [])]:
         chosen = owners[pattern]
@@ -221,7 +221,7 @@ def _joined(parts: Sequence[Optimizer]) -> Optimizer:
     return Optimizer(Piece(expression, comments, drift), schedule, clip, per_token=tokens, class_name="MultiOptimizer")
 
 
-def _optimizer_map(settings: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+def optimizer_map(settings: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The default and the optimizers by pattern."""
     found = settings.get("optimizer_map")
     inner = found.get("config") if isinstance(found, Mapping) else None
@@ -230,7 +230,7 @@ def _optimizer_map(settings: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     return inner.get("default_optimizer"), {_pattern(key): value for key, value in inner["optimizer_map"].items()}
 
 
-def _owner(path: str, patterns: Mapping[str, Any]) -> str:
+def owner(path: str, patterns: Mapping[str, Any]) -> str:
     """The pattern that chooses a variable, '' for the default: an equal one, else the only one that matches."""
     if path in patterns:
         return path
