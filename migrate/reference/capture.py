@@ -57,8 +57,12 @@ def capture_file(
     weights: Path | None = None,
     input_shape: tuple[int | None, ...] | None = None,
     progress: Progress = lambda step: None,
+    client: Client | None = None,
 ) -> Bundle:
-    """Model file -> reference bundle in `folder`. Raises UserError; nothing is written then."""
+    """Model file -> reference bundle in `folder`. Raises UserError; nothing is written then.
+
+    `client`: a worker that runs already, for one model after the other; by default one is started for this.
+    """
     check_options(folder, options)
     progress("read")
     with ExitStack() as stack:
@@ -66,8 +70,9 @@ def capture_file(
         generation = generation_of(source, options)
         beside = stack.enter_context(new_folder(folder, overwrite=False, needed=0))
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tf2torch-")))
-        python = str(Path(options.python).expanduser()) if options.python else sys.executable
-        client = stack.enter_context(Client(python, options.backend, options.timeout, progress))
+        if client is None:
+            python = str(Path(options.python).expanduser()) if options.python else sys.executable
+            client = stack.enter_context(Client(python, options.backend, options.timeout, progress))
         capture = Capture(source, client, options, scratch, beside)
         capture.open(generation, weights, input_shape)
         capture.record()
