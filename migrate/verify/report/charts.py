@@ -9,7 +9,7 @@ from migrate.verify.criterion import Verdict
 from migrate.verify.report import BINS, LayerRow
 from migrate.verify.report.markup import Markup, element
 
-LEFT, RIGHT, TOP, BOTTOM, HEIGHT, WIDTH = 62, 16, 12, 26, 300, 1060
+LEFT, RIGHT, TOP, BOTTOM, HEIGHT, WIDTH = 62, 16, 12, 26, 300, 1000
 SMALLEST, LARGEST = -18.0, 1.0  # of log10: what is equal is drawn at the bottom, what has no number at the top
 NAMES_FROM, NAMES_HEIGHT, NAME_AT_MOST = 22.0, 66, 18  # pixels a layer from which on names are written; letters
 BAR_WIDTH, BAR_HEIGHT, BAR_BOTTOM = 330, 120, 18
