@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,43 +26,60 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Bench:
-    """The worker and the answers that it has given so far."""
+    """The worker, the answers that it has given so far, and what it has still to make."""
+
+    AHEAD = 2  # requests in the worker's hands; the others wait here, where one that a test waits for can overtake
 
     def __init__(self, folder: Path) -> None:
         self.client, self.folder = Client(), folder
         self.answers: dict[str, Mapping[str, Any]] = {}
-        self.arrived = threading.Condition()
-        self.queued: list[str] = []
-        threading.Thread(target=self._listen, daemon=True).start()
+        self.known: set[str] = set()
+        self.waiting: deque[tuple[str, Case]] = deque()
+        self.sent: deque[str] = deque()
+        self.changed = threading.Condition()
+        for work in (self._send, self._listen):
+            threading.Thread(target=self._guarded, args=(work,), daemon=True).start()
 
-    def queue(self, key: str, case: Case) -> None:
-        self.queued.append(key)
-        self.client.send(**case.request(str(self.folder / f"{len(self.queued)}")))
+    def queue(self, key: str, case: Case, *, now: bool = False) -> None:
+        """`now`: before all that waits."""
+        with self.changed:
+            self.known.add(key)
+            (self.waiting.appendleft if now else self.waiting.append)((key, case))
+            self.changed.notify_all()
+
+    def _send(self) -> None:
+        for number in count():
+            with self.changed:
+                self.changed.wait_for(lambda: self.waiting and len(self.sent) < self.AHEAD)
+                key, case = self.waiting.popleft()
+                self.sent.append(key)
+            self.client.send(**case.request(str(self.folder / f"{number}")))
 
     def _listen(self) -> None:
-        number = 0
+        while True:
+            answer = self.client.receive()
+            with self.changed:
+                self.answers[self.sent.popleft()] = answer
+                self.changed.notify_all()
+
+    def _guarded(self, work: Callable[[], None]) -> None:
         try:
-            while True:
-                answer = self.client.receive()
-                with self.arrived:
-                    self.answers[self.queued[number]] = answer
-                    self.arrived.notify_all()
-                number += 1
+            work()
         except Exception as error:  # the worker is gone: whoever waits must hear of it
-            with self.arrived:
+            with self.changed:
                 self.answers["died"] = {"ok": False, "error": str(error)}
-                self.arrived.notify_all()
+                self.changed.notify_all()
 
     def ask(self, case: Case) -> Mapping[str, Any]:
         """What the worker makes of a case that no test is parametrized with; made once."""
-        if case.name not in self.queued:
-            self.queue(case.name, case)
+        if case.name not in self.known:
+            self.queue(case.name, case, now=True)
         return self.result(case.name)
 
     def result(self, key: str) -> Mapping[str, Any]:
         """What the worker made of a case; waits for it."""
-        with self.arrived:
-            self.arrived.wait_for(lambda: key in self.answers or "died" in self.answers)
+        with self.changed:
+            self.changed.wait_for(lambda: key in self.answers or "died" in self.answers)
             answer = self.answers.get(key) or self.answers["died"]
         assert answer["ok"], answer["error"] + "\n" + answer.get("trace", "")
         return answer
