@@ -12,6 +12,7 @@ from converters.graph import Graph, Value, values
 from converters.training import Loss, Output, Variable
 from migrate.emit.names import argument_names
 from migrate.emit.project import Project, named_outputs
+from migrate.scaffold.slots import keras_path
 
 DATA = ("arrays", "images", "csv", "tfrecord", "text")
 
@@ -115,7 +116,7 @@ def output_of(port: Port, activation: str) -> Output:
 def trainable_variables(project: Project) -> list[Variable]:
     """The parameters that learn, in the order of the state dict."""
     return [
-        Variable(key, module.state[name], sparse=module.constructor == "nn.Embedding")
+        Variable(key, module.state[name], keras_path(module, name), module.constructor == "nn.Embedding")
         for key, module, name in project.names.state(project.graph)
         if name in module.learned and module.trainable
     ]

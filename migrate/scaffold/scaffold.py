@@ -13,6 +13,7 @@ from migrate.readers.version import parse_version
 from migrate.scaffold.data import data_files
 from migrate.scaffold.plan import Options, Plan, activation_of, interface, with_targets
 from migrate.scaffold.text import training_files
+from migrate.scaffold.tools import tool_files
 from migrate.scaffold.training import training_of
 from migrate.simplify import count_permutes
 from migrate.write import check_free, nbytes, new_folder, write_safetensors
@@ -67,5 +68,6 @@ def project_files(source: Source, done: Translation, options: Options) -> dict[s
         "migration.json": done.migration,
         "README.md": readme(project),
         **training_files(plan, training),
+        **tool_files(plan),
         **data_files(plan),
     }

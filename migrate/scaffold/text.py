@@ -40,6 +40,7 @@ def flags(plan: Plan, training: Training) -> set[str]:
         "clip": bool(training.optimizer.clip),
         "average": training.optimizer.average is not None,
         "parameters": bool(training.optimizer.clip or training.optimizer.average),
+        "per_token": bool(training.optimizer.per_token),
         "metrics": bool(training.metrics),
     }
     return {name for name, holds in conditions.items() if holds}
@@ -63,7 +64,6 @@ def config_places(plan: Plan, training: Training) -> dict[str, str]:
 def objective_places(plan: Plan, training: Training) -> dict[str, str]:
     """The losses and metrics, and what they are called with."""
     several = len(plan.outputs) > 1
-    metrics = ", ".join(f"{literal(name)}: {render(piece.expression)}" for name, piece, _ in training.metrics)
     tensors = "list[Tensor]" if several else "Tensor"
     return {
         "LOSSES": "\n".join(
@@ -75,11 +75,30 @@ def objective_places(plan: Plan, training: Training) -> dict[str, str]:
         "OUTPUTS_TYPE": tensors,
         "FORWARD": forward_of_several(plan, training) if several else forward_of_one(plan, training.losses[0]),
         "SIZE": "len(targets[0])" if several else "len(targets)",
-        "METRICS": "{" + metrics + "}",
-        "UPDATE_METRICS": "self.metrics.update(outputs.detach(), targets)",
+        **metric_places(plan, training),
         "SHARE": "size * accelerator.num_processes / whole",
         "PENALTY": "",
         "PLUS_PENALTY": "",
+    }
+
+
+def metric_places(plan: Plan, training: Training) -> dict[str, str]:
+    """The metrics by their names in Keras' logs; those of several outputs are updated one by one."""
+    several = len(plan.outputs) > 1
+    names = [f"{metric.output}_{metric.name}" if several else metric.name for metric in training.metrics]
+    made = [
+        f"{literal(name)}: {render(metric.piece.expression)},"
+        + "".join(f"  # {prose(comment, 100)}" for comment in metric.piece.comments)
+        for name, metric in zip(names, training.metrics, strict=True)
+    ]
+    positions = {port.name: index for index, port in enumerate(plan.outputs)}
+    updates = [
+        f"self.metrics[{literal(name)}].update(outputs[{index}].detach(), targets[{index}])"
+        for name, index in zip(names, (positions[metric.output] for metric in training.metrics), strict=True)
+    ]
+    return {
+        "METRICS": "\n".join(made),
+        "UPDATE_METRICS": "\n".join(updates) if several else "self.metrics.update(outputs.detach(), targets)",
     }
 
 
@@ -100,6 +119,10 @@ def update_places(training: Training, conditions: set[str]) -> dict[str, str]:
         "SCHEDULER": assigned("scheduler", made.schedule),
         "AVERAGE": assigned("average", made.average),
         "CLIP": "\n".join(commented(render(piece.expression), piece) for piece in made.clip),
+        "PER_TOKEN": "\n".join(
+            ["# Keras squares the gradient of an embedding token by token, not after their sum."]
+            + [render(piece.expression) for piece in made.per_token]
+        ),
         "CONSTRAINTS": "",
         "STATEFUL": "".join(f", {name}={name}" for name in stateful),
     }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from converters.errors import Unsupported, UserError
-from converters.training import Call, Loss, Name, Optimizer, Piece, losses, optimizer
+from converters.training import Call, Loss, Name, Optimizer, Output, Piece, losses, optimizer
+from converters.training.metrics import Metric, metric
 from migrate.scaffold.plan import Plan, output_of, trainable_variables
 
 DEFAULT_LOSS = {"softmax": "sparse_categorical_crossentropy", "sigmoid": "binary_crossentropy", "": "mse"}
@@ -17,12 +20,16 @@ class Training:
 
     optimizer: Optimizer
     losses: tuple[Loss, ...]
-    metrics: tuple[tuple[str, Piece, str], ...]
+    metrics: tuple[Metric, ...]
     stated: bool
 
     @property
     def pieces(self) -> list[Piece]:
-        return [*self.optimizer.pieces, *(loss.piece for loss in self.losses), *(piece for _, piece, _ in self.metrics)]
+        return [
+            *self.optimizer.pieces,
+            *(loss.piece for loss in self.losses),
+            *(metric.piece for metric in self.metrics),
+        ]
 
     @property
     def learning_rate(self) -> float | None:
@@ -36,6 +43,7 @@ def training_of(plan: Plan) -> Training:
     """The pieces. Raises UserError that names what is not Keras' own."""
     compiled, options = plan.compiled, plan.options
     try:
+        made = tuple(_losses(plan))
         return Training(
             optimizer(
                 options.optimizer or compiled.get("optimizer") or compiled.get("optimizer_config") or "adam",
@@ -43,8 +51,8 @@ def training_of(plan: Plan) -> Training:
                 exact=plan.exact,
                 version=plan.version,
             ),
-            tuple(_losses(plan)),
-            tuple(_metrics(plan)),
+            made,
+            tuple(_metrics(plan, made)),
             bool(compiled),
         )
     except Unsupported as error:
@@ -57,13 +65,37 @@ def _losses(plan: Plan) -> list[Loss]:
     return losses(stated, outputs, plan.compiled.get("loss_weights"), exact=plan.exact, version=plan.version)
 
 
-def _metrics(plan: Plan) -> list[tuple[str, Piece, str]]:
-    stated = plan.options.metrics or plan.compiled.get("metrics") or (["accuracy"] if plan.activation else [])
-    if plan.activation == "softmax" and "accuracy" in str(stated):
-        classes = plan.outputs[0].shape[-1]
-        call = Call("torchmetrics.classification.MulticlassAccuracy", (classes,), (("average", "micro"),))
-        return [("accuracy", Piece(call), "outputs, targets")]
-    return []
+def _metrics(plan: Plan, made: Sequence[Loss]) -> list[Metric]:
+    """Metrics as they stand in the compile configuration, called with the outputs and what the losses get."""
+    stated = plan.options.metrics or plan.compiled.get("metrics")
+    if stated is None and not plan.compiled:
+        stated = ["accuracy"] if plan.activation else []
+    outputs = [output_of(port, plan.activation) for port in plan.outputs]
+    kinds = {loss.output or outputs[0].name: loss.targets for loss in made}
+    found = []
+    for output, config in per_output(stated, outputs):
+        sparse = kinds.get(output.name) == "classes"
+        one = metric(config, output, sparse=sparse)
+        if one.on == "logits":  # of the probabilities, which metrics get here
+            one = metric(config, replace(output, activation=""), sparse=sparse)
+        if one.targets != kinds.get(output.name):
+            raise Unsupported(
+                f"the metric {one.name} needs {one.targets} as targets, the loss of {output.name!r} another form",
+                "take the metric out of compile(), or give --metrics",
+            )
+        found.append(one)
+    return found
+
+
+def per_output(stated: Any, outputs: Sequence[Output]) -> Iterator[tuple[Output, Any]]:
+    """The metrics of each output, as `compile` takes them: for all, a list for each, or by name."""
+    for index, output in enumerate(outputs):
+        own = stated
+        if isinstance(stated, Mapping) and "class_name" not in stated:
+            own = stated.get(output.name)
+        elif len(outputs) > 1 and isinstance(stated, (list, tuple)):
+            own = stated[index] if index < len(stated) else None
+        yield from ((output, one) for one in (own if isinstance(own, (list, tuple)) else [own]) if one is not None)
 
 
 def with_rate(piece: Piece) -> Piece:

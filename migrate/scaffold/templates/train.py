@@ -81,7 +81,10 @@ class Averages:
 
     def __init__(self, accelerator: Accelerator) -> None:
         self.accelerator = accelerator
-        self.metrics = MetricCollection(__METRICS__).to(accelerator.device)
+        metrics = {
+            __METRICS__
+        }
+        self.metrics = MetricCollection(metrics, compute_groups=False).to(accelerator.device)
         self.reset()
 
     def reset(self) -> None:
@@ -94,8 +97,11 @@ class Averages:
         __UPDATE_METRICS__
 
     def compute(self) -> dict[str, float]:
-        loss = self.accelerator.reduce(self.total / self.count, "mean")
-        return {"loss": loss.item()} | {name: value.item() for name, value in self.metrics.compute().items()}
+        logs = {"loss": self.accelerator.reduce(self.total / self.count, "mean").item()}
+        for name, value in self.metrics.compute().items():
+            several = value.numel() > 1
+            logs |= {f"{name}_{i}": v for i, v in enumerate(value.tolist())} if several else {name: value.item()}
+        return logs
 
 
 def main(config: Config) -> None:
@@ -124,6 +130,9 @@ def main(config: Config) -> None:
     model = synchronized(model) if world > 1 else model
     #: end
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    #: if per_token
+    __PER_TOKEN__
+    #: end
     __OPTIMIZER__
     #: if scheduler
     __SCHEDULER__

@@ -1,0 +1,135 @@
+"""Trains small Keras models with `fit` in float64 and keeps what a run of PyTorch is compared with.
+
+    python reference_fit.py FOLDER [EPOCHS [SEED ...]]
+
+writes, for each model, FOLDER/<name>/initial.keras, data (x.npy, y.npy), history.json and final.keras. A process of
+its own: TensorFlow and torch do not live together.
+"""
+# ruff: noqa: TID251
+
+import json
+import os
+import sys
+from pathlib import Path
+
+os.environ.update(
+    TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1", KERAS_BACKEND="tensorflow", TF_ENABLE_ONEDNN_OPTS="0"
+)
+
+import keras
+import numpy as np
+from keras import layers
+from sklearn.datasets import load_digits
+
+sys.path.insert(0, str(Path(__file__).parent))
+from reference_training import keep_precision
+
+SAMPLES, SPLIT, BATCH = 300, 0.2, 32
+
+
+def digits():
+    images, labels = load_digits(return_X_y=True)
+    order = np.random.default_rng(7).permutation(len(images))[:SAMPLES]
+    return images[order].astype("float32"), labels[order].astype("int64")
+
+
+def mlp():
+    x, y = digits()
+    model = keras.Sequential(
+        [
+            keras.Input((64,), name="pixels"),
+            layers.Rescaling(1 / 16),
+            layers.Dense(32, "relu"),
+            layers.Dense(10, "softmax"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model, x, y
+
+
+def cnn():
+    x, y = digits()
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1), name="image"),
+            layers.Rescaling(1 / 16),
+            layers.Conv2D(8, 3, padding="same", use_bias=False),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.Conv2D(16, 3, strides=2, padding="same"),
+            layers.ReLU(),
+            layers.Flatten(),
+            layers.Dense(10, "softmax"),
+        ]
+    )
+    rate = keras.optimizers.schedules.CosineDecay(0.02, 40)
+    model.compile(
+        keras.optimizers.SGD(rate, momentum=0.9, nesterov=True), "sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
+    return model, x.reshape(-1, 8, 8, 1), y
+
+
+def recurrent():
+    """The rows of an image as steps; targets are one-hot."""
+    x, y = digits()
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8), name="rows"),
+            layers.Bidirectional(layers.LSTM(12, return_sequences=True)),
+            layers.GRU(12),
+            layers.Dense(10, "softmax"),
+        ]
+    )
+    model.compile(
+        keras.optimizers.RMSprop(3e-3, clipnorm=0.5),
+        keras.losses.CategoricalCrossentropy(label_smoothing=0.1),
+        metrics=["accuracy"],
+    )
+    return model, x.reshape(-1, 8, 8) / 16, np.eye(10, dtype="float32")[y]
+
+
+def text():
+    """Token ids, 0 is padding; is there more of the first half of the vocabulary than of the second?"""
+    random = np.random.default_rng(3)
+    x = random.integers(1, 50, (SAMPLES, 12))
+    x[np.arange(12) >= random.integers(3, 13, (SAMPLES, 1))] = 0
+    y = (((x > 0) & (x < 25)).sum(1) > (x >= 25).sum(1)).astype("float32")[:, None]
+    tokens = keras.Input((12,), dtype="int32", name="tokens")
+    hidden = layers.LSTM(16)(layers.Embedding(50, 16, mask_zero=True)(tokens))
+    model = keras.Model(tokens, layers.Dense(1, "sigmoid")(hidden))
+    model.compile(keras.optimizers.AdamW(1e-2, weight_decay=0.01), "binary_crossentropy", metrics=["accuracy", "auc"])
+    return model, x.astype("int32"), y
+
+
+MODELS = {"mlp": mlp, "cnn": cnn, "recurrent": recurrent, "text": text}
+
+
+def started(make, seed):
+    """The same model twice: in float32, as users save them, and in float64 with the same weights."""
+    keras.backend.set_floatx("float32")
+    keras.utils.set_random_seed(seed)
+    saved, _, _ = make()
+    keras.backend.set_floatx("float64")
+    keras.backend.clear_session()
+    model, x, y = make()
+    model.set_weights(saved.get_weights())
+    return saved, model, x, y
+
+
+def main(folder, epochs, seeds):
+    keep_precision()
+    for name, make in MODELS.items():
+        for seed in seeds:
+            saved, model, x, y = started(make, seed)
+            home = folder / name if len(seeds) == 1 else folder / f"{name}_{seed}"
+            home.mkdir(parents=True, exist_ok=True)
+            np.save(home / "x.npy", x)
+            np.save(home / "y.npy", y)
+            saved.save(home / "initial.keras")
+            history = model.fit(x, y, batch_size=BATCH, epochs=epochs, validation_split=SPLIT, shuffle=False, verbose=0)
+            (home / "history.json").write_text(json.dumps(history.history))
+            model.save(home / "final.keras")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int((sys.argv[2:] or ["2"])[0]), [int(seed) for seed in sys.argv[3:]] or [1])
