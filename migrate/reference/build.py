@@ -42,16 +42,17 @@ def build(reference, folder, model, inputs, seed=0, formats=("keras",), options=
     }
 
 
-def save(reference, folder, model, inputs=(), seed=0, generation=3):
-    """Builds and saves `model.keras`, and runs nothing."""
+def save(reference, folder, model, inputs=(), seed=0, generation=3, kind="keras"):
+    """Builds and saves `model.keras`, or of another `kind`, and runs nothing."""
     keras = reference.keras
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     made = make(keras, model, inputs)
     perturb(made, np.random.default_rng(seed))
     os.makedirs(folder, exist_ok=True)
-    made.save(os.path.join(folder, "model.keras"))
-    return {"path": os.path.join(folder, "model.keras")}
+    path = os.path.join(folder, "model." + kind)
+    made.save(path)
+    return {"path": path}
 
 
 def make(keras, model, inputs):

@@ -40,13 +40,12 @@ class Leaks:
         self.inside = True
         try:
             for place, output in enumerate(outputs):
-                name = getattr(getattr(output, "dtype", None), "name", "")
-                if name in SHORT and inexact(output):
-                    if self.random is None:
-                        op = op_type.decode() if isinstance(op_type, bytes) else op_type
-                        self.found[op] = TABLES.get(op, 0.0)
-                    elif isinstance(outputs, list):
-                        outputs[place] = self.disturbed(output, SHORT[name])
+                kind = short_kind(op_type, inputs, output)
+                if kind and self.random is None:
+                    op = op_type.decode() if isinstance(op_type, bytes) else op_type
+                    self.found[op] = TABLES.get(op, 0.0)
+                elif kind and isinstance(outputs, list):
+                    outputs[place] = self.disturbed(output, SHORT[kind])
         finally:
             self.inside = False
 
@@ -76,6 +75,21 @@ class Leaks:
 
     def clear(self):
         self.found = {}
+
+
+def short_kind(op_type, inputs, output):
+    """The short dtype that has rounded a result: its own, or, of a cast, that of the constant that was cast."""
+    own = dtype_name(output)
+    if own in SHORT:
+        return own if inexact(output) else ""
+    if own != "float64" or op_type not in ("Cast", b"Cast") or not hasattr(inputs[0], "numpy"):
+        return ""
+    given = dtype_name(inputs[0])
+    return given if given in SHORT and inexact(inputs[0]) else ""
+
+
+def dtype_name(tensor):
+    return getattr(getattr(tensor, "dtype", None), "name", "")
 
 
 def inexact(tensor):

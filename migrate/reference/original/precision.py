@@ -99,10 +99,10 @@ def fused_in_float64(tf, keras):
             self._factor = count / tf.maximum(count - tf.constant(1.0, x.dtype), tf.constant(1.0, x.dtype))
         return moments(self, x, *args, **kwargs)
 
-    def exact_update(self, variable, value, *args, **kwargs):
+    def exact_update(self, variable, value, momentum, *args, **kwargs):
         if getattr(self, "_factor", None) is not None and variable is self.moving_variance:
             value = value * self._factor
-        return update(self, variable, value, *args, **kwargs)
+        return update(self, variable, value, tf.constant(momentum, variable.dtype), *args, **kwargs)
 
     norm._calculate_mean_and_var, norm._assign_moving_average = exact_moments, exact_update
 
