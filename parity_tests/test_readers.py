@@ -281,13 +281,21 @@ def shapeless(config: dict[str, Any]) -> dict[str, Any]:
     return {"class_name": "Sequential", "config": {"name": "sequential", "layers": layers}}
 
 
-def test_inferred_from_the_weights(bench: Bench, tmp_path: Path) -> None:
-    """One size is open, which Dense behind Flatten closes; the other models leave theirs open."""
-    built = bench.ask(STEPS)
-    source = edited_h5(built["paths"][0], tmp_path / "steps.h5", shapeless)
-    agrees(source, tmp_path / "steps", built)
+UNSTATED = {
+    (None, 7): case("rows", "model: keras.Sequential([layers.Input((7,)), Dense(5), BatchNormalization(), Dense(2)])", formats=("h5",), generation=2),
+    (None, None, 4): case("series", "model: keras.Sequential([layers.Input((7, 4)), Conv1D(5, 3), LSTM(3), Dense(2)])", formats=("h5",), generation=2),
+    (None, 8, 8, 2): case("square", "model: keras.Sequential([layers.Input((8, 8, 2)), Conv2D(3, 3), Flatten(), Dense(2)])", formats=("h5",), generation=2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", UNSTATED)
+def test_inferred_from_the_weights(bench: Bench, tmp_path: Path, shape: tuple[int | None, ...]) -> None:
+    """The size of an image is what Dense behind Flatten takes; other sizes are left open."""
+    built = bench.ask(UNSTATED[shape])
+    source = edited_h5(built["paths"][0], tmp_path / "m.h5", shapeless)
+    agrees(source, tmp_path / "out", built)
     with read(source) as opened:
-        assert opened.graph.inputs.sizes == (None, None, 4)
+        assert opened.graph.inputs.sizes == shape
 
 
 def test_said_by_the_user(bench: Bench, tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def fits(subscripts: str, ranks: Sequence[int]) -> bool:
 @converts("ops.Einsum", layout=LETTERS)
 def einsum(layer: LayerHandle, *operands: Any, subscripts: str) -> Value:
     """The letters of an operand are written in the order in which its axes lie. The result of images is one."""
-    given, subscripts = factors(layer, *operands), subscripts.replace(" ", "")
+    given = factors(layer, *operands)
     if not fits(subscripts, [x.rank for x in given]):
         layer.unsupported(
             f"{subscripts!r:.60} is no equation for operands of {[x.rank for x in given]} axes",

@@ -114,7 +114,8 @@ class Lowering(Pen):
             self.job.refuse(layer, error.reason, error.way_out)
             return
         except UserError as error:
-            self.job.refuse(layer, error.problem, error.remedy or DAMAGED)
+            problem = f"{error.problem}; found: {error.found}" if error.found else error.problem
+            self.job.refuse(layer, problem, error.remedy or DAMAGED)
             return
         except (TypeError, ValueError, RuntimeError, IndexError, KeyError, ArithmeticError, AssertionError) as error:
             # A stranger's config can be wrong in any way; a converter need not foresee each of them.
@@ -124,6 +125,8 @@ class Lowering(Pen):
             self.job.refuse(layer, problem, DAMAGED)
             return
         made = list(leaves(result))
+        if len(made) < len(node.outputs):
+            self.job.refuse(layer, f"the model takes its output {len(node.outputs)}, it has {len(made)}", DAMAGED)
         for source, value in zip(node.outputs, made, strict=False):
             if source is not None:
                 self._agree(layer, source, value)

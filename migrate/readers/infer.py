@@ -211,5 +211,5 @@ def untold(name: str, why: str) -> UserError:
         f"the shape of the input of model {name!r} cannot be told",
         expected="a shape in the file, or weights that fix it",
         found=why,
-        remedy="say it, without the batch: --input-shape 224,224,3 (None for an open size)",
+        remedy="say it, without the batch: --input-shape 224,224,3 (? for an open size)",
     )
