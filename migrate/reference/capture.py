@@ -127,6 +127,7 @@ class Capture:
     opened: Mapping[str, Any] = field(default_factory=dict)
     roles: list[Role] = field(default_factory=list)
     sets: list[Drawn] = field(default_factory=list)
+    rounding: list[float] = field(default_factory=list)
     rung: int = 0
     parts: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -164,7 +165,7 @@ class Capture:
             self.rung, self.sets = rung, [*draw_sets(self.roles, self.options.seed, rung), *own]
             files = self.files("forward", numbered(self.sets))
             try:
-                self.client.ask(do="forward", **files)
+                self.rounding = self.client.ask(do="forward", **files)["rounding"]
                 break
             except UserError:
                 dynamic = any(size is None for role in self.roles for size in role.shape)
@@ -279,7 +280,10 @@ class Capture:
             "inputs": self.opened["inputs"], "outputs": self.opened["outputs"],
             "parameters": self.opened["parameters"], "weights": self.opened["weights"],
             "unmapped": self.opened["unmapped"],
-            "sets": [{"name": one.name, "batch": one.batch} for one in self.sets],
+            "sets": [
+                {"name": one.name, "batch": one.batch, "rounding": noise}
+                for one, noise in zip(self.sets, self.rounding, strict=True)
+            ],
             **self.parts, "leaks": self.client.ask(do="leaks")["leaks"], "notes": self.notes,
         }  # fmt: skip
 

@@ -49,10 +49,15 @@ class WeightInfo:
 
 @dataclass(frozen=True)
 class InputSet:
-    """One set of inputs: how it was drawn, and its batch size."""
+    """One set of inputs: how it was drawn, and its batch size.
+
+    `rounding`: how far apart, relative to their scale, outputs may be in float64 if every op is rounded in another
+    way, as measured on the original; more than 1e-10 where large numbers cancel (0 on JAX, where it is not known).
+    """
 
     name: str
     batch: int
+    rounding: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -184,7 +189,9 @@ class Bundle:
 
     @cached_property
     def sets(self) -> list[InputSet]:
-        return self._parsed(lambda: [InputSet(e["name"], int(e["batch"])) for e in self.document["sets"]])
+        return self._parsed(
+            lambda: [InputSet(e["name"], int(e["batch"]), float(e.get("rounding", 0.0))) for e in self.document["sets"]]
+        )
 
     def summary(self) -> dict[str, Any]:
         """What `capture --json` shows."""

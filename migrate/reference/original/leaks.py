@@ -10,13 +10,18 @@ import numpy as np
 
 SHORT = {"float32": 2.0**-24, "bfloat16": 2.0**-8, "float16": 2.0**-11}
 DRAWS, MARGIN = 3, 4.0  # runs that are compared; what a few random draws may miss of the worst case
+ROUNDING = {"float64": 2.0**-53}  # of a run that is as it should be
 TABLES = {"ResizeBicubic": 2e-3}  # the coefficients come from a table of 1024 steps, whatever the precision
 
 
 class Leaks:
-    """Watches for short floats. `found`: {op: largest error known of it}, since `clear`."""
+    """Watches for short floats. `found`: {op: largest error known of it}, since `clear`.
 
-    def __init__(self, reference):
+    With `ROUNDING` as its `kinds` it tells instead what the rounding of every single op does to a result.
+    """
+
+    def __init__(self, reference, kinds=SHORT):
+        self.kinds = kinds
         self.active = reference.backend == "tensorflow"
         self.found, self.random, self.inside = {}, None, False
 
@@ -40,14 +45,24 @@ class Leaks:
         self.inside = True
         try:
             for place, output in enumerate(outputs):
-                kind = short_kind(op_type, inputs, output)
+                kind = self.kind(op_type, inputs, output)
                 if kind and self.random is None:
                     op = op_type.decode() if isinstance(op_type, bytes) else op_type
                     self.found[op] = TABLES.get(op, 0.0)
                 elif kind and isinstance(outputs, list):
-                    outputs[place] = self.disturbed(output, SHORT[kind])
+                    outputs[place] = self.disturbed(output, self.kinds[kind])
         finally:
             self.inside = False
+
+    def kind(self, op_type, inputs, output):
+        """The dtype that has rounded a result: its own, or, of a cast, that of the constant that was cast."""
+        own = dtype_name(output)
+        if own in self.kinds:
+            return own if own == "float64" or inexact(output) else ""
+        if own != "float64" or op_type not in ("Cast", b"Cast") or not hasattr(inputs[0], "numpy"):
+            return ""
+        given = dtype_name(inputs[0])
+        return given if given in self.kinds and inexact(inputs[0]) else ""
 
     def disturbed(self, tensor, step):
         """The tensor times one plus its rounding error: a product, so that gradients flow through it."""
@@ -75,17 +90,6 @@ class Leaks:
 
     def clear(self):
         self.found = {}
-
-
-def short_kind(op_type, inputs, output):
-    """The short dtype that has rounded a result: its own, or, of a cast, that of the constant that was cast."""
-    own = dtype_name(output)
-    if own in SHORT:
-        return own if inexact(output) else ""
-    if own != "float64" or op_type not in ("Cast", b"Cast") or not hasattr(inputs[0], "numpy"):
-        return ""
-    given = dtype_name(inputs[0])
-    return given if given in SHORT and inexact(inputs[0]) else ""
 
 
 def dtype_name(tensor):
