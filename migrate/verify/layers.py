@@ -49,7 +49,8 @@ def check_layers(emitted: Emitted, bundle: Bundle, dtype: str) -> tuple[Check, l
     comparing = _Comparing(bundle, dtype, leaks, recorded, places)
     inherited = comparing.run(emitted, replace=False)
     own = comparing.run(emitted, replace=True)
-    rows = [_row(item, sites, own, inherited, places, dtype) for item in recorded]
+    stopped = _stopped_at(recorded, own)
+    rows = [_row(item, sites, own, inherited, places, dtype, stopped) for item in recorded]
     findings = [
         Finding(f"output {row.layer}", row.own, row.layer, f"call {row.call}") for row in rows if row.own is not None
     ]
@@ -165,16 +166,24 @@ def histogram(found: Array, expected: Array) -> tuple[int, ...]:
     return tuple(int(n) for n in np.bincount((clipped - BINS[0]).astype(int), minlength=len(BINS)))
 
 
+def _stopped_at(recorded: Sequence[Recorded], own: Measured) -> Recorded | None:
+    """The layer at which an error ended the run: one on the line that raised it, else the first not reached."""
+    missing = [item for item in recorded if item.site.key is not None and item not in own.verdicts] if own.error else []
+    on_line = [item for item in missing if item.site.key is not None and item.site.key[0].line == own.line]
+    return next(iter([*on_line, *missing]), None)
+
+
 def _row(
-    item: Recorded, sites: SiteMap, own: Measured, inherited: Measured, places: Mapping[Site, Key], dtype: str
-) -> LayerRow:
+    item: Recorded, sites: SiteMap, own: Measured, inherited: Measured, places: Mapping[Site, Key], dtype: str,
+    stopped: Recorded | None,
+) -> LayerRow:  # fmt: skip
     event = places[item.site][0] if item.site in places else (item.site.key or (None, 0))[0]
     place = Place(event.line, sites.line(event)) if event is not None and event.line else None
     verdict = own.verdicts.get(item)
     if verdict is None and item.site.key is not None:
-        if own.error:
+        if item == stopped:
             verdict, place = refused(f"not reached: {own.error}"), Place(own.line, _text(sites, own.line))
-        else:
+        elif stopped is None:
             verdict = refused("model.py does not make this tensor any more")
     return LayerRow(
         item.call.layer, item.call.class_name, "/".join(map(str, item.call.call)), dtype, place, verdict,

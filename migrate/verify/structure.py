@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -25,7 +26,7 @@ def check_structure(emitted: Emitted, bundle: Bundle, read: Read | None) -> Chec
     findings = [
         *_counts(emitted, bundle, state),
         *_interface("input", bundle.inputs, emitted.migration["inputs"]),
-        *_interface("output", bundle.outputs, emitted.migration["outputs"]),
+        *_interface("output", _as_run(bundle), emitted.migration["outputs"]),
         *_parameters(emitted, bundle, state, read),
     ]
     return Check("structure", "", tuple(findings), len(findings))
@@ -56,6 +57,20 @@ def _interface(kind: str, stated: list[Interface], found: list[Mapping[str, Any]
         name = entry["name"]
         yield Finding(f"shape of {kind} {name}", _compatible(entry["keras_shape"], original.shape))
         yield Finding(f"dtype of {kind} {name}", equal(entry["dtype"], original.dtype))
+
+
+def _as_run(bundle: Bundle) -> list[Interface]:
+    """The outputs with the sizes that they had: what Keras states before a run is wrong for some (gated units)."""
+    found = [array.shape for array in bundle.output_arrays(bundle.dtypes[0], 0)]
+    return [
+        replace(
+            output,
+            shape=tuple(None if stated is None else size for stated, size in zip(output.shape, shape, strict=True)),
+        )
+        if len(shape) == len(output.shape)
+        else output
+        for output, shape in zip(bundle.outputs, found, strict=True)
+    ]
 
 
 def _compatible(found: list[int | None], stated: tuple[int | None, ...]) -> Verdict:

@@ -47,6 +47,8 @@ def check_training(emitted: Emitted, bundle: Bundle, dtype: str, layers: Mapping
     plan = bundle.training
     if plan is None:
         return Check("training", dtype, skipped="; ".join(bundle.notes) or "the original could not be trained")
+    if reason := not_trained(emitted, bundle):
+        return Check("training", dtype, skipped=reason)
     try:
         exact, standard = (recipe(emitted, bundle, layers, exact=exact) for exact in (True, False))
     except Unsupported as error:
@@ -63,6 +65,18 @@ def check_training(emitted: Emitted, bundle: Bundle, dtype: str, layers: Mapping
     if causes and dtype == "float64" and all(finding.verdict.passed for finding in findings):
         notes.append(_drift(bundle, list(train(emitted, bundle, standard, as_keras=False)), steps, causes))
     return Check("training", dtype, tuple(findings), plan.steps, notes=tuple(notes))
+
+
+def not_trained(emitted: Emitted, bundle: Bundle) -> str:
+    """Why the training cannot be compared; '' if it can."""
+    if not any(parameter.requires_grad for parameter in emitted.model.parameters()):
+        return "the model has nothing to train"
+    outputs = {output["name"] for output in emitted.migration["outputs"]}
+    calls = bundle.layer_calls if "layers" in bundle.checks else []
+    masked = [c.layer for c in calls if c.layer in outputs and any(o.mask is not None for o in c.outputs)]
+    if masked:
+        return f"the original's loss leaves out the masked steps of {masked[0]}, which model.py does not give out"
+    return ""
 
 
 def train(emitted: Emitted, bundle: Bundle, recipe: Recipe, *, as_keras: bool) -> Iterator[Trained]:

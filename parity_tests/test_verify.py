@@ -1,0 +1,240 @@
+"""`tf2torch verify` as its users meet it: exit codes, bundles, edits of model.py, evidence."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+import migrate
+from migrate.cli import main
+from migrate.pipeline import convert_file
+from migrate.verify.bundle import DOCUMENT, Bundle
+from migrate.verify.criterion import compare_float32, compare_float64
+from migrate.verify.run import Wanted, verify_project
+from migrate.verify.sites import moved_lines
+from parity_tests.subjects import Subject
+
+FLOAT64 = Wanted(dtypes=("float64",))
+BLOCKED = "import sys, runpy\nfor name in {names}: sys.modules[name] = None\n"
+
+
+@pytest.fixture
+def copy(subjects: Mapping[str, Subject], tmp_path: Path) -> Subject:
+    """A subject whose project may be damaged."""
+    subject = subjects["two"]
+    shutil.copytree(subject.project, tmp_path / "project")
+    return Subject(subject.model, Bundle(subject.bundle.folder), tmp_path / "project")
+
+
+def edit(subject: Subject, old: str, new: str) -> None:
+    path = subject.project / "model.py"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+
+
+def run(subject: Subject, *options: str) -> tuple[int, str]:
+    words = ["verify", str(subject.model), str(subject.project), "--reference", str(subject.bundle.folder), *options]
+    done = CliRunner().invoke(main, words)
+    return done.exit_code, done.output
+
+
+def test_exit_codes(copy: Subject, tmp_path: Path) -> None:
+    code, output = run(
+        copy, "--dtype", "float64", "--json", str(tmp_path / "r.json"), "--html", str(tmp_path / "r.html")
+    )
+    assert code == 0 and "PASSED" in output, output
+    assert json.loads((tmp_path / "r.json").read_text())["passed"] is True
+    assert (tmp_path / "r.html").stat().st_size > 10_000
+    edit(copy, "a - b", "b - a")
+    code, output = run(copy, "--dtype", "float64", "--checks", "layers")
+    assert code == 1 and "minus (Subtract) at model.py line" in output and "b - a" in output, output
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--checks", "numbers"), "there is no check 'numbers'"),
+        (("--reference", "nowhere"), "is not a reference bundle"),
+        (("--device", "cuda"), "there is no CUDA device"),
+    ],
+)
+def test_what_cannot_be_done(copy: Subject, options: tuple[str, ...], says: str) -> None:
+    if "cuda" in options and torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    code, output = run(copy, *options)
+    assert code == 2 and says in output and "what to do" in output, output
+
+
+def test_another_file_is_refused(copy: Subject, subjects: Mapping[str, Subject]) -> None:
+    other = Subject(subjects["rnn"].model, copy.bundle, copy.project)
+    code, output = run(other)
+    assert code == 2 and "was made from another file" in output, output
+
+
+def test_lines_are_found_again_after_an_edit(copy: Subject) -> None:
+    """Comments and new lines move everything; the damaged line is still told."""
+    edit(copy, "        x = torch.cat", "        # a comment\n        # of two lines\n        x = torch.cat")
+    assert verify_project(copy.model, copy.project, copy.bundle, FLOAT64).passed
+    edit(copy, "softmax(dim=1)", "softmax(dim=-1)")
+    report = verify_project(copy.model, copy.project, copy.bundle, FLOAT64)
+    assert report.first_divergent_layer == "weights"
+    assert report.divergent is not None and report.divergent.place is not None
+    assert "softmax(dim=-1)" in report.divergent.place.text
+    assert any("model.py is not as convert wrote it" in note for check in report.checks for note in check.notes)
+
+
+def test_moved_lines() -> None:
+    assert moved_lines([1, 2, 3, 4], [1, 9, 9, 2, 7, 4]) == {1: 1, 2: 4, 3: 5, 4: 6}
+    assert moved_lines([1, 2, 3], [1, 3]) == {1: 1, 3: 2}
+
+
+def test_model_that_raises(copy: Subject) -> None:
+    edit(copy, "dim=2)", "dim=1)")
+    report = verify_project(copy.model, copy.project, copy.bundle, FLOAT64)
+    assert report.first_divergent_layer == "join"
+    assert report.divergent is not None and report.divergent.own is not None and report.divergent.place is not None
+    assert "RuntimeError" in report.divergent.own.why and "torch.cat" in report.divergent.place.text
+
+
+def test_removed_layer(copy: Subject) -> None:
+    edit(copy, "        self.norm = nn.LayerNorm(6, eps=1e-3)\n", "")
+    report = verify_project(copy.model, copy.project, copy.bundle, FLOAT64)
+    assert [check.name for check in report.checks if not check.passed] == ["structure"]
+    assert report.checks[0].failed[0].layer == "norm"
+
+
+def test_damaged_bundle(copy: Subject, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(copy.bundle.folder, folder)
+    data = bytearray((folder / "forward.safetensors").read_bytes())
+    data[-1] ^= 1
+    (folder / "forward.safetensors").write_bytes(bytes(data))
+    code, output = run(Subject(copy.model, Bundle(folder), copy.project))
+    assert code == 2 and "forward.safetensors" in output
+
+
+def test_a_bundle_without_training_is_no_failure(copy: Subject, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(copy.bundle.folder, folder)
+    document = json.loads((folder / DOCUMENT).read_text())
+    document |= {"training": None, "checks": document["checks"][:-1], "notes": ["the original cannot be trained"]}
+    (folder / DOCUMENT).write_text(json.dumps(document))
+    code, output = run(Subject(copy.model, Bundle(folder), copy.project), "--dtype", "float64")
+    assert code == 0 and "not checked: training" in output and "the original cannot be trained" in output
+
+
+def test_without_the_originals_framework(copy: Subject) -> None:
+    """Verified by a bundle, then replayed by the project itself: neither needs TensorFlow, the second nothing of ours."""
+    words = ["tf2torch", "verify", str(copy.model), str(copy.project), "--reference", str(copy.bundle.folder)]
+    words += ["--dtype", "float64"]
+    code = (
+        BLOCKED.format(names=["tensorflow", "keras", "tf_keras"]) + f"sys.argv = {words}\nrunpy.run_module('migrate')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "PASSED" in done.stdout, done.stdout + done.stderr
+    assert (
+        sum((copy.project / name).stat().st_size for name in ("test_parity.py", "reference.safetensors")) <= 2_000_000
+    )
+    assert replayed(copy.project).returncode == 0
+    edit(copy, "eps=1e-3", "eps=1e-4")
+    assert "off by" in replayed(copy.project).stderr
+
+
+def replayed(project: Path) -> subprocess.CompletedProcess[str]:
+    """test_parity.py, where nothing but torch, numpy and safetensors can be imported."""
+    blocked = ["tensorflow", "keras", "tf_keras", "migrate", "converters", "h5py", "click", "rich"]
+    code = (
+        BLOCKED.format(names=blocked) + "sys.path.insert(0, '.')\nrunpy.run_path('test_parity.py', run_name='__main__')"
+    )
+    return subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=False)
+
+
+def test_evidence_is_written_once(copy: Subject) -> None:
+    report = verify_project(copy.model, copy.project, copy.bundle, FLOAT64)
+    assert [Path(name).name for name in report.written] == ["test_parity.py", "reference.safetensors"]
+    assert not verify_project(copy.model, copy.project, copy.bundle, FLOAT64).written
+
+
+def test_exact_has_no_drift(subjects: Mapping[str, Subject], tmp_path: Path) -> None:
+    """The default project drifts in training for known causes, which are measured; that of --exact does not."""
+    subject = subjects["cnn"]
+    report = verify_project(subject.model, subject.project, subject.bundle, Wanted(("training",), ("float64",)))
+    assert any("Known causes: BatchNorm" in note for check in report.checks for note in check.notes)
+    convert_file(subject.model, tmp_path / "exact", exact=True)
+    exact = verify_project(subject.model, tmp_path / "exact", subject.bundle, FLOAT64)
+    assert exact.passed, exact.to_json()
+    assert not any("BatchNorm" in note for check in exact.checks for note in check.notes)
+
+
+def test_compiled_and_exported(subjects: Mapping[str, Subject], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the compiler's last stage, which takes long and is PyTorch's own business."""
+    subject = subjects["decoder"]
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    report = verify_project(
+        subject.model, subject.project, subject.bundle, Wanted(("forward",), ("float32",), compiled=True)
+    )
+    assert report.passed, report.to_json()
+    assert {check.name for check in report.checks} == {"forward", "compile", "export"}
+
+
+def test_python_api(copy: Subject, tmp_path: Path) -> None:
+    report = migrate.verify(copy.model, copy.project, reference=copy.bundle.folder, dtypes=("float64",))
+    assert report.passed and len(report.checks) == 5
+    assert report.to_html(tmp_path / "report.html").exists()
+    assert "PASSED" in str(report)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", ["cnn", "rnn", "two", "decoder"])
+def test_on_a_gpu(name: str, subjects: Mapping[str, Subject]) -> None:
+    subject = subjects[name]
+    report = verify_project(subject.model, subject.project, subject.bundle, Wanted(device="cuda", compiled=True))
+    assert report.passed, report.to_json()
+    assert {"autocast", "compile", "export"} <= {check.name for check in report.checks}
+
+
+# -- the criterion -----------------------------------------------------------------------------------------
+
+
+def array(*numbers: float) -> Any:
+    return np.array(numbers, np.float64)
+
+
+def test_masks_come_first() -> None:
+    assert "NaN" in compare_float64(array(1, np.nan), array(1, 2)).why
+    assert "infinities" in compare_float64(array(1, np.inf), array(1, -np.inf)).why
+    assert compare_float64(array(1, np.nan, np.inf), array(1, np.nan, np.inf)).passed
+    assert "shape" in compare_float64(array(1), array(1, 2)).why
+    assert "dtype" in compare_float64(np.array([1]), array(1)).why
+
+
+def test_worst_element_and_norm() -> None:
+    """An error that the largest element hides is seen by the norm of the rest, and the other way round."""
+    expected = np.ones(10_000)
+    assert not compare_float64(expected + np.eye(1, 10_000)[0] * 2e-10, expected).passed
+    small = np.concatenate([[1e3], np.full(10_000, 1e-3)])
+    off = small + np.concatenate([[0], np.full(10_000, 5e-8)])
+    verdict = compare_float64(off, small)
+    assert verdict.max_rel < verdict.allowed_rel and not verdict.passed
+    assert compare_float64(expected * (1 + 1e-15), expected).passed
+
+
+def test_float32_is_measured_against_the_original() -> None:
+    truth = np.random.default_rng(0).normal(size=1000)
+    single = truth.astype(np.float32)
+    assert compare_float32(single, single, truth).passed
+    assert not compare_float32(single + np.float32(1e-5), single, truth).passed
+    noisy = single + np.float32(1e-4) * np.sign(truth).astype(np.float32)
+    assert compare_float32(noisy, noisy, truth).passed, "the original is as far off"
