@@ -21,7 +21,8 @@ demo: $(READY)
 	$(BIN)/python samples/compare_digits.py build/demo/digits_cnn build/demo/digits_cnn.npz
 	@echo "== the PyTorch source: build/demo/digits_cnn/model.py"
 	@cat build/demo/digits_cnn/model.py
-	@echo "== the project lies in build/demo/digits_cnn; its README.md says how to use it"
+	@echo "== the project lies in build/demo/digits_cnn (README.md says how to use it); verify proves that it is the same"
+	$(BIN)/tf2torch verify build/demo/digits_cnn.keras build/demo/digits_cnn --html build/demo/report.html
 
 test: $(READY)
 	@echo "== all tests; the slow sweeps are in 'make sweep'"
