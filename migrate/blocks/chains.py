@@ -75,11 +75,12 @@ def straight_chains(graph: Graph, tokens: Tokens) -> list[list[Call]]:
     """The longest runs of calls of which each is the only reader of the one before."""
     uses = Counter(v for call in graph.nodes for v in call.operands) + Counter(values(graph.outputs))  # type: ignore[union-attr]
     shared = shared_modules(graph)
+    blocks = {module.key for module in graph.modules if module.graph is not None}
     open_ends: dict[Value, list[Call]] = {}
     chains: list[list[Call]] = []
     for call in graph.nodes:
         assert isinstance(call, Call)
-        if len(call.operands) != 1 or not isinstance(call.outputs, Value) or call.target in shared or call.kind == "size":
+        if len(call.operands) != 1 or not isinstance(call.outputs, Value) or call.target in shared or call.kind == "size" or call.target in blocks:
             continue
         chain = open_ends.pop(call.operands[0], None) if uses[call.operands[0]] == 1 else None
         if chain is None:
@@ -110,7 +111,7 @@ def words(chains: Sequence[Sequence[Call]], tokens: Tokens) -> list[Word]:
         lines = layers + sum(_has_module(call) for call in chains[first[0]][first[1] : first[1] + len(word)])
         runs = sum(place[1] - len(word) != before[1] or place[0] != before[0] for before, place in zip(kept, kept[1:], strict=False)) + 1
         cost = CLASS_LINES + lines + (runs if layers == 1 else len(kept))
-        if len(kept) >= REPEATS_AT_LEAST and layers and (lines > 1 or len(kept) >= TALL * runs):
+        if len(kept) >= REPEATS_AT_LEAST and layers and (lines > 2 or len(kept) >= TALL * runs):
             found.append(Word(tuple(kept), len(word), len(kept) * lines - cost))
     return found
 

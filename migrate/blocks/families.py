@@ -19,7 +19,7 @@ Interval = tuple[int, int]
 
 @dataclass(frozen=True)
 class Run:
-    """A chain that fits a pattern, and how well: parts that are optional then count against it, an own name for it."""
+    """A chain that fits a pattern, and how well: what differs counts against it, a name of its own for it."""
 
     stop: int
     pattern: Pattern
@@ -134,8 +134,9 @@ class Families:
                 run = self._member(start, stop)
                 merged = merge(pattern, exact([run], modules), self.tokens)
                 if merged is not None:
-                    optional = sum(slot.optional for slot in merged.slots)
-                    yield Run(stop, merged, (3 if prefix_of(run, modules) else 0) - optional)
+                    alone = len(merged.slots) - len(pattern.slots)  # what only the run has, and what it lacks
+                    lacking = sum(slot.calls[-1] is None for slot in merged.slots)
+                    yield Run(stop, merged, (3 if prefix_of(run, modules) else 0) - alone - lacking)
 
     def _is_single(self, number: int) -> bool:
         segment = self.segments[number]

@@ -6,8 +6,9 @@ from collections.abc import Hashable, Mapping, Sequence
 
 from converters.graph import Call, Module
 from migrate.blocks.pattern import Member, Pattern, Slot, Tokens, arguments, exact
+from migrate.blocks.template import build
 
-OPTIONAL_AT_MOST = 1 / 3  # of the slots of a pattern
+OPTIONAL_AT_MOST = 1 / 3  # of the parts of a pattern
 ALIKE_AT_LEAST = 0.6  # of the slots of both
 CELLS_AT_MOST = 60_000
 
@@ -46,9 +47,22 @@ def merge(one: Pattern, other: Pattern, tokens: Tokens) -> Pattern | None:
         slots.append(Slot((*left, *added)))
         i, j = i + down, j + right
     merged = Pattern((*one.members, *other.members), tuple(slots), one.modules)
-    if sum(slot.optional for slot in slots) > OPTIONAL_AT_MOST * len(slots) or merged.flow is None:
+    if _optional_parts(merged) > OPTIONAL_AT_MOST * _parts(merged) or build(merged) is None:
         return None
     return merged
+
+
+def _parts(pattern: Pattern) -> int:
+    """How many parts a reader sees: a padding is none, what comes and goes together is one."""
+    return sum(not slot.optional for slot in pattern.slots) + _optional_parts(pattern)
+
+
+def _optional_parts(pattern: Pattern) -> int:
+    slots = [slot for slot in pattern.slots if slot.first.target != "F.pad"]
+    return sum(
+        slot.optional and (number == 0 or slots[number - 1].present != slot.present)
+        for number, slot in enumerate(slots)
+    )
 
 
 def _aligned(one: Pattern, other: Pattern, tokens: Tokens) -> list[Move]:

@@ -55,6 +55,14 @@ class Parameters:
             return found
         return self.new(column, name())
 
+    def widen(self, columns: Sequence[Column]) -> None:
+        """`expansion`: how much wider a block is inside than where it begins, if it is not the same for all."""
+        for column in columns:
+            whole = ABSENT not in column and self._simple(column, range(self.count)) is None
+            if whole and (ratio := self._ratio(column)) is not None:
+                self.columns["expansion"] = ratio
+                return
+
     def known(self, column: Column) -> Any:
         """A literal or formula of the parameters found so far, or None."""
         everyone = [i for i, value in enumerate(column) if value is not ABSENT]
@@ -102,13 +110,9 @@ class Parameters:
     def environment(self, member: int) -> dict[str, Any]:
         return {name: column[member] for name, column in self.columns.items()}
 
-    def new(self, column: Column, name: str) -> Parameter | Product:
+    def new(self, column: Column, name: str) -> Parameter:
         """A parameter for a column; members that lack the place get what is most common."""
         present = [value for value in column if value is not ABSENT]
-        if (ratio := self._ratio(column)) is not None and "expansion" not in self.columns:
-            self.columns["expansion"] = ratio
-            self.used |= {"expansion", "in_channels"}
-            return Product("in_channels", "expansion")
         name = unused(name, self.columns)
         common = Counter(map(repr, present)).most_common(1)[0][0]
         filler = next(value for value in present if repr(value) == common)
@@ -126,7 +130,7 @@ class Parameters:
         ):
             return None
         ratios = [c // w for c, w in zip(column, widths, strict=True)]
-        return ratios if 1 < len(set(ratios)) <= 3 and max(ratios) <= 8 else None
+        return ratios if len(set(ratios)) == 2 and min(ratios) == 1 and max(ratios) <= 8 else None
 
     def _simple(self, column: Column, members: Sequence[int]) -> Any:
         """One literal, parameter or linear formula that holds for some members, or None."""
@@ -144,6 +148,8 @@ class Parameters:
         return None
 
     def _formulas(self, wanted: list[int], member: int) -> Iterator[Any]:
+        if {"in_channels", "expansion"} <= self.columns.keys():
+            yield Product("in_channels", "expansion")
         for name, known in self.columns.items():
             base = known[member]
             if type(base) is not int or base <= 0 or wanted[0] < 0:
@@ -156,8 +162,6 @@ class Parameters:
             elif name.startswith("kernel"):
                 yield Scaled(name, over=2)
                 yield Scaled(name, over=2, plus=-1)
-        if {"in_channels", "expansion"} <= self.columns.keys():
-            yield Product("in_channels", "expansion")
 
     def _use(self, found: Any) -> Any:
         for name in names_in(found):

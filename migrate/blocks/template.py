@@ -139,6 +139,7 @@ class _Builder:
         """Every place where numbers stand, solved; the most telling first. The conditions of optional slots."""
         columns = sorted(self._places(), key=lambda place: place[0])
         late = [place for place in columns if place[0] > 3]
+        self.parameters.widen([column for priority, _, _, column in columns if priority == 0])
         for _, number, key, column in columns:
             if column and (_ <= 3):
                 self.solved[number, key] = self.parameters.solve(column, lambda n=number, k=key: self._name(n, k))  # type: ignore[misc]

@@ -5,17 +5,16 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 
-from converters.graph import Call, Function, Graph, Module, Value, values
+from converters.graph import Function, Graph, Module, Value, values
 from converters.weights import Constant
-from migrate.blocks.expressions import FORMULAS
-from migrate.blocks.template import Template
+from migrate.blocks.expressions import Parameter
 from migrate.emit.body import Body, Statement
 from migrate.emit.head import Head
 from migrate.emit.literals import literal, prose
@@ -26,6 +25,7 @@ from migrate.interpret import resolve
 
 LINE_LENGTH = 120
 NUMBERS_AT_MOST = 32
+GROWING_AT_LEAST = 3
 TYPES_AT_MOST = 6
 RANDOM_BIAS = {"nn.LSTM", "nn.RNN"}  # a bias that is frozen at zero does not start there
 FLOAT, INT, BOOL = "float", "int", "bool"
@@ -69,7 +69,7 @@ class Writer:
             elif inner.block.template.graph not in self.written:
                 self.written.add(inner.block.template.graph)
                 yield from self._needed(inner.block.template.graph)
-                yield self._block(inner.block.template)
+                yield block_class(self, inner.block.template)
 
     # -- a model -------------------------------------------------------------------------------------------------
 
@@ -79,7 +79,7 @@ class Writer:
         signature = ", ".join(["self", *(f"{name}: Tensor" for name in arguments)])
         methods = head.methods(statements, arguments)
         made = head.parameters
-        given = ", ".join(["self", *(f"{name}: {_type([value])} = {literal(value)}" for name, value in made.items())])
+        given = ", ".join(["self", *(f"{name}: {type_of([value])} = {literal(value)}" for name, value in made.items())])
         lines = [
             f"class {self.names.classes[graph]}(nn.Module):",
             f'    """{_docstring(graph, arguments)}"""',
@@ -87,7 +87,7 @@ class Writer:
             f"    def __init__({given}) -> None:",
             "        super().__init__()",
             *(f"        {line}" for line in self._definitions(graph, head)),
-            *self._train_method(graph),
+            *self.train_method(graph),
         ]
         for name, body in methods.items():
             result = _result_type(graph) if name == "forward" else "Tensor"
@@ -103,7 +103,7 @@ class Writer:
             if module.comment and module.comment not in said:
                 yield f"# {prose(module.comment, 110)}"
             said.add(module.comment)
-            yield from self._definition(head.changed(module) if head is not None else module, graph)
+            yield from self.definition(head.changed(module) if head is not None else module, graph)
         if graph.ties:
             yield "# One layer in Keras, in two places: the same weights under both names."
         for target, source in graph.ties:
@@ -117,7 +117,7 @@ class Writer:
             home = next(module.graph or home for module in home.modules if module.key == key)
         return ".".join(parts)
 
-    def _definition(self, module: Module, graph: Graph) -> Iterator[str]:
+    def definition(self, module: Module, graph: Graph) -> Iterator[str]:
         """The lines of `__init__` that make one attribute."""
         name = self.names.attributes[graph][module.key]
         if module.constructor == "parameter":
@@ -146,7 +146,7 @@ class Writer:
             return f"nn.Sequential({', '.join(self._items(graph))})"
         if graph is not None and graph.block is not None:
             template = graph.block.template
-            return f"{self.names.classes[template.graph]}({', '.join(_arguments(template, module.kwargs))})"
+            return f"{self.names.classes[template.graph]}({', '.join(block_arguments(template, module.kwargs))})"
         if graph is not None:
             return f"{self.names.classes[graph]}()"
         if (short := self.partials.construction(module)) is not None:
@@ -155,18 +155,31 @@ class Writer:
 
     def _items(self, graph: Graph) -> Iterator[str]:
         """The parts of an nn.Sequential, equal ones that follow each other as a comprehension."""
-        texts = [self.construction(module) for module in graph.modules]
-        for text, same in groupby(texts):
-            count = len(list(same))
-            yield from (
-                [text] * count
-                if count < 3 and len(texts) < 4
-                else [f"*({text} for _ in range({count}))"]
-                if count > 1
-                else [text]
-            )
+        modules, done = graph.modules, 0
+        while done < len(modules):
+            count, item = self._series(modules[done:])
+            written = [self.construction(module) for module in modules[done : done + count]]
+            yield from [item] if item and (count > 2 or len(modules) > 3) else written
+            done += count
 
-    def _train_method(self, graph: Graph) -> Iterator[str]:
+    def _series(self, modules: Sequence[Module]) -> tuple[int, str]:
+        """How many of the first modules are alike or differ in one number that grows steadily, and all of them as one."""
+        texts = [self.construction(module) for module in modules]
+        alike = next((i for i, text in enumerate(texts) if text != texts[0]), len(texts))
+        if alike > 1:
+            return alike, f"*({texts[0]} for _ in range({alike}))"
+        steps = [_step(one, other) for one, other in zip(modules, modules[1:], strict=False)]
+        growing = next((i for i, step in enumerate(steps) if step is None or step != steps[0]), len(steps)) + 1
+        if growing < GROWING_AT_LEAST or steps[0] is None:
+            return 1, ""
+        name, step = steps[0]
+        first = modules[0].kwargs[name]
+        local = name.removeprefix("in_")
+        text = self.construction(replace(modules[0], kwargs={**modules[0].kwargs, name: Parameter(local)}))
+        stop = first + growing * step
+        return growing, f"*({text} for {local} in range({first}, {stop}, {step}))"
+
+    def train_method(self, graph: Graph) -> Iterator[str]:
         """Layers that stay in inference mode whatever the model's mode is."""
         kept = [self.names.attributes[graph][module.key] for module in graph.modules if module.inference]
         if not kept:
@@ -181,51 +194,18 @@ class Writer:
             "        return self",
         )
 
-    # -- a block -------------------------------------------------------------------------------------------------
 
-    def _block(self, template: Template) -> ClassText:
-        graph, name = template.graph, self.names.classes[template.graph]
-        arguments = argument_names(values(graph.inputs))
-        statements = Body(graph, self.names.attributes[graph], arguments, lambda value: "").write()
-        signature = ", ".join(["self", *(f"{argument}: Tensor" for argument in arguments)])
-        lines = [
-            f"class {name}(nn.Module):",
-            f'    """{_block_docstring(template, arguments)}"""',
-            "",
-            f"    def __init__({', '.join(['self', *_declared(template)])}) -> None:",
-            "        super().__init__()",
-            *(f"        {line}" for line in self._block_definitions(template)),
-            *self._train_method(graph),
-            "",
-            f"    def forward({signature}) -> Tensor:",
-            *(f"        {statement.text}" for statement in statements),
-        ]
-        whole = [
-            Statement(s.text, tuple(c for call in s.calls for c in template.calls.get(call, ()))) for s in statements
-        ]
-        return ClassText(name, "\n".join(lines), {"forward": whole})
-
-    def _block_definitions(self, template: Template) -> Iterator[str]:
-        graph, said = template.graph, set()
-        for module in graph.modules:
-            if module.comment and module.comment not in said:
-                yield f"# {prose(module.comment, 110)}"
-            said.add(module.comment)
-            condition = template.conditions.get(module.key)
-            if condition is None:
-                yield from self._definition(module, graph)
-                continue
-            name = self.names.attributes[graph][module.key]
-            if module.graph is not None and module.graph.sequential:
-                yield from (
-                    f"self.{name} = nn.Identity()",
-                    f"if {condition}:",
-                    f"    self.{name} = {self.construction(module)}",
-                )
-            else:
-                yield f"self.{name} = {self.construction(module)} if {condition} else nn.Identity()"
-        for flag, condition in template.flags.items():
-            yield f"self.{flag} = {condition}"
+def _step(one: Module, other: Module) -> tuple[str, int] | None:
+    """The one argument in which two instances of a block differ, and by how much it grows."""
+    if one.graph is None or other.graph is None or one.graph.block is None or other.graph.block is None:
+        return None
+    if one.graph.block.template is not other.graph.block.template:
+        return None
+    names = [name for name in one.kwargs if not same_as(one.kwargs[name], other.kwargs[name])]
+    values_ = [(one.kwargs[name], other.kwargs[name]) for name in names]
+    if len(names) != 1 or any(type(v) is not int for v in values_[0]) or values_[0][1] <= values_[0][0]:
+        return None
+    return names[0], values_[0][1] - values_[0][0]
 
 
 def plain_construction(module: Module) -> str:
@@ -233,44 +213,19 @@ def plain_construction(module: Module) -> str:
     defaults = {p.name: p.default for p in inspect.signature(resolve(module.constructor)).parameters.values()}
     arguments = [literal(argument) for argument in module.args]
     arguments += [
-        f"{key}={literal(value)}" for key, value in module.kwargs.items() if not _same(value, defaults.get(key, _same))
+        f"{key}={literal(value)}" for key, value in module.kwargs.items() if not same_as(value, defaults.get(key, same_as))
     ]
     return f"{module.constructor.removeprefix('local.')}({', '.join(arguments)})"
 
 
-def _same(value: Any, default: Any) -> bool:
+def same_as(value: Any, default: Any) -> bool:
     if isinstance(value, Function):
         return not value.options and resolve(value.target) is default
     return type(value) is type(default) and value == default
 
 
-def _arguments(template: Template, given: Mapping[str, Any]) -> Iterator[str]:
-    """The arguments of a block: widths by position, the others by name, defaults left out."""
-    defaults = template.defaults
-    for name in template.parameters:
-        value = given[name]
-        if name in defaults:
-            if isinstance(value, FORMULAS) or not _same(value, defaults[name]):
-                yield f"{name}={literal(value)}"
-        elif name.endswith(("channels", "features", "kernel_size", "size")):
-            yield literal(value)
-        else:
-            yield f"{name}={literal(value)}"
-
-
-def _declared(template: Template) -> Iterator[str]:
-    """The parameters of a block's constructor."""
-    defaults, named = template.defaults, False
-    for name, column in template.parameters.items():
-        if name in defaults:
-            yield f"{name}: {_type(column)} = {literal(defaults[name])}"
-            continue
-        if not named and not name.endswith(("channels", "features", "kernel_size", "size")):
-            named = True
-        yield f"{name}: {_type(column)}"
-
-
-def _type(column: list[Any]) -> str:
+def type_of(column: Sequence[Any]) -> str:
+    """The annotation of a parameter with these values."""
     kinds = sorted({_type_of(value) for value in column})
     return " | ".join(kinds)
 
@@ -281,38 +236,22 @@ def _type_of(value: Any) -> str:
     return {bool: BOOL, int: INT, float: FLOAT, str: "str", type(None): "None"}.get(type(value), "Any")
 
 
-def _block_docstring(template: Template, arguments: list[str]) -> str:
-    text = _interface(template.graph, arguments, template)
-    prefixes = [prefix for prefix in template.prefixes if prefix]
-    if prefixes:
-        shown = sorted(set(prefixes), key=lambda p: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", p)])
-        text += f" Keras: `{prose(shown[0])}`" + (f" to `{prose(shown[-1])}`." if len(shown) > 1 else ".")
-    return text
-
-
 def _docstring(graph: Graph, arguments: list[str]) -> str:
-    return _interface(graph, arguments, None)
+    return interface(
+        [shape_text(v) for v in values(graph.inputs)], [shape_text(v) for v in values(graph.outputs)], arguments
+    )
 
 
-def _interface(graph: Graph, arguments: list[str], template: Template | None) -> str:
-    inputs, outputs = values(graph.inputs), values(graph.outputs)
-
-    def shape(value: Value) -> str:
-        return shape_text(value) if template is None else block_shape(value, template)
-
+def interface(inputs: list[str], outputs: list[str], arguments: list[str]) -> str:
+    """`x1 (N, 8), x2 (N, 4) -> (N, 2).`, no line of it ending within a shape."""
     named = [f"{name} " if len(inputs) > 1 else "" for name in arguments]
-    taken = ", ".join(f"{name}{shape(value)}" for name, value in zip(named, inputs, strict=True))
-    made = [(text, len(list(same))) for text, same in groupby(map(shape, outputs))]
+    taken = ", ".join(f"{name}{shape}" for name, shape in zip(named, inputs, strict=True))
+    made = [(text, len(list(same))) for text, same in groupby(outputs)]
     given = ", ".join(
         text if count < 4 else f"{count} of {text}" for text, count in made for _ in range(count if count < 4 else 1)
     )
-    unbroken = re.sub(r", (?=[^()]*\))", ",\0", f"{taken} -> {given}.")  # no line ends within a shape
+    unbroken = re.sub(r", (?=[^()]*\))", ",\0", f"{taken} -> {given}.")
     return "\n    ".join(textwrap.wrap(unbroken, LINE_LENGTH - len('    """"""'))).replace("\0", " ")
-
-
-def block_shape(value: Value, template: Template) -> str:
-    """(N, in_channels, H, W): an open width by the parameter that it is."""
-    return shape_text(value)
 
 
 def _result_type(graph: Graph) -> str:
@@ -339,5 +278,5 @@ def _sizes(shape: tuple[Any, ...]) -> str:
     return ", ".join(map(literal, shape)) if shape else "()"
 
 
-def calls_of(graph: Graph) -> list[Call]:
-    return [call for call in graph.nodes if isinstance(call, Call)]
+# A block is made with the same tools; the import stands last because it needs them.
+from migrate.emit.block_classes import block_arguments, block_class  # noqa: E402

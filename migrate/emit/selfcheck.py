@@ -49,7 +49,7 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ha
     ) -> Any:
         kwargs = dict(kwargs or {})
         result = func(*args, **kwargs)
-        key = (str(func), self._key(args), self._key(kwargs))
+        key = (str(func), self._key(_plain_numbers(func, args)), self._key(kwargs))
         number = self.interned.setdefault(key, len(self.interned))
         self.operations[number] += 1
         self.texts[number] = f"{func}({', '.join(_described(args))})"
@@ -66,6 +66,13 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ha
         if isinstance(tree, dict):
             return tuple((key, self._key(value)) for key, value in tree.items())
         return (type(tree).__name__, str(tree))
+
+
+def _plain_numbers(func: Any, args: Any) -> Any:
+    """nn.ReLU6 writes its bounds as 0.0 and 6.0, F.relu6 as 0 and 6: of a hardtanh they are the same."""
+    if str(func) != "aten.hardtanh.default":
+        return args
+    return map_tree(lambda leaf: float(leaf) if isinstance(leaf, int) else leaf, args)
 
 
 def _described(args: Any) -> Iterator[str]:

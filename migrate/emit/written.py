@@ -16,12 +16,16 @@ from migrate.emit.source import SourceFile, locals_used, source_of
 
 @dataclass(frozen=True)
 class Written:
-    """A text, what it was written from, and the emitted model on meta tensors."""
+    """A text, what it was written from, and the emitted model on meta tensors.
+
+    `refused`: why forms that would have been more readable are not what was written; a bug of the block stage.
+    """
 
     text: SourceFile
     graph: Graph
     names: Names
     model: Any
+    refused: tuple[str, ...] = ()
 
 
 def write(flat: Graph, class_name: str, title: str, *, blocks: bool = True) -> Written:
@@ -33,14 +37,14 @@ def write(flat: Graph, class_name: str, title: str, *, blocks: bool = True) -> W
     for form in candidates(flat, blocks=blocks):
         names = assign_names(form, class_name, locals_used(form))
         texts.append((source_of(form, names, title), form, names))
-    failed: UserError | None = None
+    failed: list[UserError] = []
     for text, form, names in sorted(texts, key=lambda written: _lines(written[0].text)):
         try:
-            return Written(text, form, names, check(text.text, flat, flat_names(flat, form, names)))
+            model = check(text.text, flat, flat_names(flat, form, names))
+            return Written(text, form, names, model, tuple(map(str, failed)))
         except UserError as error:
-            failed = error
-    assert failed is not None
-    raise failed
+            failed.append(error)
+    raise failed[-1]
 
 
 def _lines(text: str) -> int:

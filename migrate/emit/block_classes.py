@@ -1,0 +1,175 @@
+"""The class of a block that repeats: parameters, optional parts, and names for what its formulas give."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from converters.graph import Graph, Module, Value, leaves, map_tree, values
+from migrate.blocks.expressions import FORMULAS, Choice, Parameter, Product, Scaled
+from migrate.blocks.instances import every_module
+from migrate.blocks.parameters import unused
+from migrate.blocks.template import Template
+from migrate.emit import classes
+from migrate.emit.body import Body, Statement
+from migrate.emit.literals import literal, prose
+from migrate.emit.names import argument_names
+
+if TYPE_CHECKING:
+    from migrate.emit.classes import ClassText, Writer
+
+FORMULA_TWICE = 3  # a formula that stands so often gets a name
+POSITIONAL = ("channels", "features", "kernel_size")
+UNEVEN = 'Keras "same" with a stride pads bottom and right only.'
+
+
+def block_class(writer: Writer, template: Template) -> ClassText:
+    """The text of a template's class, and the statements of its `forward` with the calls of all instances."""
+    template, named = with_locals(template)
+    graph, name = template.graph, writer.names.classes[template.graph]
+    arguments = argument_names(values(graph.inputs))
+    statements = Body(graph, writer.names.attributes[graph], arguments, lambda value: "").write()
+    signature = ", ".join(["self", *(f"{argument}: Tensor" for argument in arguments)])
+    lines = [
+        f"class {name}(nn.Module):",
+        f'    """{_docstring(template, arguments)}"""',
+        "",
+        f"    def __init__({', '.join(['self', *_declared(template)])}) -> None:",
+        "        super().__init__()",
+        *(f"        {local} = {formula}" for local, formula in named.items()),
+        *(f"        {line}" for line in _definitions(writer, template)),
+        *writer.train_method(graph),
+        "",
+        f"    def forward({signature}) -> Tensor:",
+        *(f"        {statement.text}" for statement in statements),
+    ]
+    whole = [Statement(s.text, tuple(c for call in s.calls for c in template.calls.get(call, ()))) for s in statements]
+    return classes.ClassText(name, "\n".join(lines), {"forward": whole})
+
+
+def with_locals(template: Template) -> tuple[Template, dict[str, Any]]:
+    """The template with names in place of the formulas that it repeats, and what they stand for.
+
+    The graph stays the same object, by which its names are known: its modules are replaced in place.
+    """
+    found = Counter(f for module in every_module(template.graph) for f in _formulas((module.args, dict(module.kwargs))))
+    named: dict[Any, str] = {}
+    for formula, count in found.items():
+        if count >= FORMULA_TWICE and not getattr(formula, "plus", 0):
+            named[formula] = unused(_local(formula), {*template.parameters, *named.values()})
+    if not named:
+        return template, {}
+    modules = tuple(_renamed(module, named) for module in template.graph.modules)
+    object.__setattr__(template.graph, "modules", modules)
+    return template, {name: formula for formula, name in named.items()}
+
+
+def _local(formula: Any) -> str:
+    """What a formula is called that has a line of its own."""
+    if isinstance(formula, Scaled) and formula.name.startswith("kernel"):
+        return "padding"
+    return "hidden" if isinstance(formula, Product) or formula.times > 1 else "width"
+
+
+def _formulas(tree: Any) -> Iterator[Any]:
+    for leaf in leaves(tree):
+        if isinstance(leaf, (Scaled, Product)):
+            yield leaf
+        elif isinstance(leaf, Choice):
+            yield from _formulas((leaf.then, leaf.other))
+
+
+def _renamed(module: Module, named: Mapping[Any, str]) -> Module:
+    if module.graph is not None and module.graph.sequential:
+        object.__setattr__(module.graph, "modules", tuple(_renamed(m, named) for m in module.graph.modules))
+        return module
+
+    def rename(leaf: Any) -> Any:
+        if isinstance(leaf, Choice):
+            return replace(leaf, then=rename(leaf.then), other=rename(leaf.other))
+        if isinstance(leaf, Scaled) and (base := named.get(replace(leaf, plus=0))) is not None:
+            return Scaled(base, plus=leaf.plus) if leaf.plus else Parameter(base)
+        return Parameter(named[leaf]) if isinstance(leaf, FORMULAS) and leaf in named else leaf
+
+    return replace(module, args=map_tree(rename, module.args), kwargs=map_tree(rename, dict(module.kwargs)))
+
+
+def _definitions(writer: Writer, template: Template) -> Iterator[str]:
+    """The lines of `__init__`."""
+    graph, said = template.graph, set[str]()
+    for module in graph.modules:
+        comment = module.comment or (UNEVEN if _is_uneven(module) else "")
+        if comment and comment not in said:
+            yield f"# {prose(comment, 110)}" if module.comment else f"# {comment}"
+        said.add(comment)
+        condition = template.conditions.get(module.key)
+        if condition is None:
+            yield from writer.definition(module, graph)
+            continue
+        name = writer.names.attributes[graph][module.key]
+        if module.graph is not None and module.graph.sequential:
+            yield f"self.{name} = nn.Identity()"
+            yield f"if {condition}:"
+            yield f"    self.{name} = {writer.construction(module)}"
+        else:
+            yield f"self.{name} = {writer.construction(module)} if {condition} else nn.Identity()"
+    for flag, condition in template.flags.items():
+        yield f"self.{flag} = {condition}"
+
+
+def _is_uneven(module: Module) -> bool:
+    """Whether it pads one side more than the other."""
+    if module.constructor != "nn.ZeroPad2d":
+        return False
+    left, right, top, bottom = module.args[0]
+    return (left, top) != (right, bottom)
+
+
+def block_arguments(template: Template, given: Mapping[str, Any]) -> Iterator[str]:
+    """The arguments of a block: widths by position, the others by name, defaults left out."""
+    defaults, named = template.defaults, False
+    for name in template.parameters:
+        value = given[name]
+        if name in defaults and not isinstance(value, FORMULAS) and classes.same_as(value, defaults[name]):
+            named = True
+            continue
+        named = named or not name.endswith(POSITIONAL)
+        yield f"{name}={literal(value)}" if named else literal(value)
+
+
+def _declared(template: Template) -> Iterator[str]:
+    """The parameters of a block's constructor."""
+    defaults = template.defaults
+    for name, column in template.parameters.items():
+        default = f" = {literal(defaults[name])}" if name in defaults else ""
+        yield f"{name}: {classes.type_of(column)}{default}"
+
+
+def _docstring(template: Template, arguments: list[str]) -> str:
+    graph = template.graph
+    inputs = [_shape(v, template, "in_channels") for v in values(graph.inputs)]
+    text = classes.interface(inputs, [_shape(v, template, "out_channels") for v in values(graph.outputs)], arguments)
+    prefixes = sorted({prefix for prefix in template.prefixes if prefix}, key=_natural)
+    if prefixes:
+        text += f" Keras: `{prose(prefixes[0])}`" + (f" to `{prose(prefixes[-1])}`." if len(prefixes) > 1 else ".")
+    return text
+
+
+def _natural(name: str) -> list[Any]:
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
+
+
+def _shape(value: Value, template: Template, side: str) -> str:
+    """(N, in_channels, H, W): an open width by the parameter that it is."""
+    text = classes.shape_text(value)
+    known = side if side in template.parameters else "channels" if "channels" in template.parameters else ""
+    order = getattr(value.arrangement, "axes", ())
+    axis = order.index(value.rank - 1) if len(order) == value.rank else value.rank - 1
+    if not known or value.sizes[axis] is not None:
+        return text
+    parts = text[1:-1].split(", ")
+    parts[axis] = known
+    return f"({', '.join(parts)})"
