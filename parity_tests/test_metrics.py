@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from converters.training import Output, build
-from converters.training.metrics import metric
+from converters.errors import Unsupported
+from converters.training import Output, build, metric, metrics
+from converters.training.metrics import MAKERS
 from parity_tests import training_cases as cases
 from parity_tests.training import config, reference
 
@@ -91,8 +92,12 @@ def test_several_outputs():
 
 @pytest.mark.parametrize("key", ["threshold", "k", "num_thresholds"])
 def test_sees_another_option(key):
-    chosen = {"threshold": (1, 0.5), "k": (10, 1), "num_thresholds": (45, 3)}
-    number, value = chosen[key]
+    name, value = {
+        "threshold": ("BinaryAccuracy", 0.9),
+        "k": ("TopKCategoricalAccuracy", 1),
+        "num_thresholds": ("AUC", 3),
+    }[key]
+    number = next(n for n, (class_name, _, _) in enumerate(cases.METRICS) if class_name == name)
     stated = config(f"config/metric-{number}")
     stated["config"][key] = value
     results, _ = updated(number, False, "", stated)

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from converters.training import Optimizer, Variable, build
+from converters.training.local.optim import resume
 from converters.weights import Leaf
 from parity_tests import training_cases as cases
 
@@ -92,6 +93,15 @@ class Loop:
             self.average.update()
         if self.scheduler:
             self.scheduler.step()
+
+    def resume(self, state):
+        """From the state of a file, as torch tensors by name."""
+        resume(self.optimizer, self.names["model"], state, self.scheduler)
+        self.batch = int(state.get("batches", 0))
+        averages = {key.partition("/")[2]: value for key, value in state.items() if key.startswith("average/")}
+        if self.average and averages:
+            names = [name for name, p in self.names["model"].named_parameters() if p.requires_grad]
+            self.average.load_state_dict({"averages": [averages[n] for n in names], "batches": self.batch})
 
     def end(self):
         if self.average:

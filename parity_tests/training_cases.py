@@ -256,3 +256,101 @@ METRICS = [
 def takes_weights(name, kind):
     """Whether Keras has a meaning for one weight per sample there."""
     return kind != "step_classes" and (name, kind) != ("BinaryIoU", "sigmoid")
+
+
+# -- optimizer state --------------------------------------------------------------------------------------
+
+BEFORE, AFTER = 10, 10  # steps that Keras trains before it saves, and that both go on
+
+
+def samples(step):
+    """(images (4, 5, 5, 2), targets (4, 3)) of a batch."""
+    rng = np.random.default_rng(9000 + step)
+    return rng.normal(size=(4, 5, 5, 2)), rng.normal(size=(4, 3))
+
+
+STATES = {
+    **{name: (name, {"learning_rate": 0.01}) for name in OWN if name not in ("Adam", "SGD", "RMSprop")},
+    "Adam": ("Adam", {}),
+    "SGD": ("SGD", {"momentum": 0.9, "nesterov": True}),
+    "SGD-plain": ("SGD", {}),
+    "SGD-schedule": ("SGD", {"momentum": 0.9, "learning_rate": SCHEDULES["cosine"]}),
+    "RMSprop": ("RMSprop", {"momentum": 0.5, "centered": True}),
+    "Adam-everything": ("Adam", {"amsgrad": True, "use_ema": True, "ema_momentum": 0.9, "gradient_accumulation_steps": 4, "learning_rate": SCHEDULES["exponential"]}),
+    "LossScaleOptimizer": ("LossScaleOptimizer", {"inner_optimizer": inner("Adam", learning_rate=0.01)}),
+    "MultiOptimizer": optimizers()["MultiOptimizer"],
+}  # fmt: skip
+# Of Keras 2, which keeps these numbers in float32: all of them are exact there.
+SHORT = {"beta_1": 0.875, "beta_2": 0.96875, "epsilon": 2.0**-20}
+LEGACY = {
+    "Adam": SHORT,
+    "SGD": {"momentum": 0.75},
+    "RMSprop": {"momentum": 0.5, "rho": 0.875, "epsilon": 2.0**-20},
+    "legacy.Adam": {"decay": 0.125, **SHORT},
+    "legacy.RMSprop": {"rho": 0.875, "epsilon": 2.0**-20},
+    "legacy.Adagrad": {"initial_accumulator_value": 0.125, "epsilon": 2.0**-20},
+}
+LEGACY_RATE = 2.0**-7
+
+
+# -- weights ----------------------------------------------------------------------------------------------
+
+REGULARIZERS = {
+    "l1": ("L1", {"l1": 0.03}), "l2": ("L2", {"l2": 0.05}), "both": ("L1L2", {"l1": 0.02, "l2": 0.04}),
+    "rows": ("OrthogonalRegularizer", {"factor": 0.1}), "columns": ("OrthogonalRegularizer", {"mode": "columns"}),
+}  # fmt: skip
+# name -> (class, config, index in VARIABLES)
+CONSTRAINTS = {
+    "max": ("MaxNorm", {"max_value": 1.0}, 0), "max_1": ("MaxNorm", {"max_value": 1.0, "axis": 1}, 0),
+    "max_conv": ("MaxNorm", {"max_value": 1.0, "axis": [0, 1, 2]}, 2), "unit": ("UnitNorm", {}, 0),
+    "unit_conv": ("UnitNorm", {"axis": [0, 1, 2]}, 2), "min_max": ("MinMaxNorm", {"min_value": 0.5, "max_value": 1.5, "rate": 0.7}, 0),
+    "positive": ("NonNeg", {}, 2), "embedding": ("MaxNorm", {"max_value": 0.5, "axis": 1}, 3),
+}  # fmt: skip
+INITIALIZERS = {
+    **{name: (name, {}) for name in (
+        "GlorotUniform", "GlorotNormal", "HeUniform", "HeNormal", "LecunUniform", "LecunNormal", "RandomUniform",
+        "RandomNormal", "TruncatedNormal", "Zeros", "Ones", "Orthogonal",
+    )},
+    "Constant": ("Constant", {"value": 0.3}),
+    "VarianceScaling": ("VarianceScaling", {"scale": 2.0, "mode": "fan_out", "distribution": "uniform"}),
+    "VarianceScaling-2": ("VarianceScaling", {"scale": 0.5, "mode": "fan_avg", "distribution": "untruncated_normal"}),
+    "Orthogonal-2": ("Orthogonal", {"gain": 2.0}),
+    "RandomUniform-2": ("RandomUniform", {"minval": -0.2, "maxval": 0.1}),
+}  # fmt: skip
+SIZES = {"dense": (120, 80), "conv": (3, 3, 24, 40), "depthwise": (3, 3, 60, 2)}
+
+
+# -- callbacks --------------------------------------------------------------------------------------------
+
+EPOCHS, RUNS = 25, 12
+
+
+def monitored(run):
+    """The values of a metric over the epochs: on the way down, with noise."""
+    rng = np.random.default_rng(300 + run)
+    return np.round(np.exp(-np.arange(EPOCHS) / 5) + rng.normal(size=EPOCHS) * 0.05, 4)
+
+
+def stopping(run):
+    rng = np.random.default_rng(400 + run)
+    baseline = [None, 0.5][run % 3 == 0]
+    return {
+        "patience": int(rng.integers(0, 5)),
+        "min_delta": [0, 0.02][run % 2],
+        "baseline": baseline,
+        "mode": ["min", "max"][run % 5 == 0],
+        "start_from_epoch": run % 4,
+        "restore_best_weights": True,
+    }
+
+
+def plateau(run):
+    rng = np.random.default_rng(500 + run)
+    return {
+        "patience": int(rng.integers(0, 4)),
+        "factor": 0.5,
+        "cooldown": int(rng.integers(0, 3)),
+        "min_lr": [0.0, 0.02][run % 2],
+        "min_delta": 0.01,
+        "mode": ["min", "max"][run % 5 == 0],
+    }

@@ -42,6 +42,6 @@ from converters.training.optimizers import Optimizer, optimizer
 from converters.training.piece import Attribute, Call, Name, Piece, build
 
 __all__ = [
-    "Attribute", "Call", "Loss", "Metric", "Name", "Optimizer", "Output", "Piece", "Variable", "build", "loss", "losses",
-    "metric", "metrics", "optimizer",
+    "Attribute", "Call", "Loss", "Metric", "Name", "Optimizer", "Output", "Piece", "Variable", "build", "loss",
+    "losses", "metric", "metrics", "optimizer",
 ]  # fmt: skip

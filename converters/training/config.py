@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+import numpy as np
+
 from converters.errors import Unsupported
 
 BUILT_IN = ("keras", "tensorflow.keras", "tensorflow.python.keras", "tf_keras", "tensorflow.python.tools", "builtins")
@@ -22,7 +24,9 @@ def named(value: Any, kind: str) -> tuple[str, dict[str, Any]]:
         raise Unsupported(f"{kind} {value!r:.80} is not a name or an object of Keras", DAMAGED)
     name, config = value["class_name"], value.get("config", {})
     home = value.get("module")
-    custom = ">" in str(value.get("registered_name") or "") or (isinstance(home, str) and not home.startswith(BUILT_IN))
+    known = isinstance(home, str) and home.startswith(BUILT_IN)
+    custom = not known and (isinstance(home, str) or ">" in str(value.get("registered_name") or ""))
+    name = name.removeprefix("Custom>")  # what Keras 2 calls its own optimizers in HDF5 files
     if name == "function" or (home == "builtins" and isinstance(config, str)):
         refuse_custom(config, kind) if custom else None
         return str(config), {}
@@ -43,6 +47,13 @@ def snake(name: str) -> str:
     return name.replace("_", "").lower()
 
 
+def short(value: float) -> float:
+    """A number that passed through float32 on its way into the file, as it was meant: 1e-3, not 0.00100000004749745."""
+    if isinstance(value, float) and float(np.float32(value)) == value:
+        return float(str(np.float32(value)))
+    return value
+
+
 class Options:
     """The keys of one config: each is taken once, and what nobody took is an error."""
 
@@ -55,7 +66,7 @@ class Options:
         value = default if value is None else value
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             self._wrong(key, value, "a number")
-        return value
+        return short(value)
 
     def optional(self, key: str, default: float | None = None) -> float | None:
         """A number or None; the default only where the key is missing."""

@@ -14,7 +14,7 @@ from typing import Any
 from converters.errors import Unsupported
 from converters.training.config import DAMAGED, Options
 from converters.training.piece import Attribute, Name, Piece, call
-from converters.weights import Reshape, Transpose, Weight
+from converters.weights import Leaf, Reshape, Transpose, Weight
 
 PARAMETERS = Name("parameters")
 EPSILON_DRIFT = (
@@ -204,13 +204,18 @@ def muon(options: Options, context: Context) -> Piece:
     chosen: list[Attribute] = []
     rest: list[Attribute] = []
     for variable in _known(context, "Muon"):
-        leaf = next(variable.weight.leaves())
-        matrix = leaf.rank == 2 and not (embeddings and "embedding" in variable.path.lower())
-        skipped = any(re.search(_pattern(pattern), variable.path) for pattern in excluded)
-        (chosen if matrix and not skipped else rest).append(Attribute(variable.name))
+        matrix = by_muon(variable.path, next(variable.weight.leaves()), embeddings, excluded)
+        (chosen if matrix else rest).append(Attribute(variable.name))
     groups = [{"params": chosen, "muon": True}] if chosen else []
     groups += [{"params": rest, "weight_decay": adam_decay or 0.0}] if rest else []
     return context.own("Muon", groups, **arguments)
+
+
+def by_muon(path: str, leaf: Leaf, exclude_embeddings: bool, exclude_layers: Sequence[Any]) -> bool:
+    """Whether Muon itself moves a weight of Keras; Adam moves the others."""
+    if leaf.rank != 2 or (exclude_embeddings and "embedding" in path.lower()):
+        return False
+    return not any(re.search(_pattern(pattern), path) for pattern in exclude_layers)
 
 
 def _pattern(pattern: Any) -> str:

@@ -31,7 +31,8 @@ GLOBAL_NORM = "PyTorch adds 1e-6 to the norm of the gradients by which it divide
 class Optimizer:
     """Everything that happens between `loss.backward()` and the next batch (see `converters.training`).
 
-    `rate`: the learning rate as a function of the number of batches, where it changes. `per_token`: embeddings whose
+    `rates`: the learning rate as a function of the number of batches, where it changes; a MultiOptimizer has several.
+    `per_token`: embeddings whose
     gradients are squared token by token. `class_name`: as Keras calls it.
     """
 
@@ -41,7 +42,7 @@ class Optimizer:
     average: Piece | None = None
     scaler: Piece | None = None
     accumulate: int = 1
-    rate: Function | None = None
+    rates: tuple[Function | None, ...] = ()
     per_token: tuple[Piece, ...] = ()
     class_name: str = ""
 
@@ -106,7 +107,7 @@ def _single(
     )
     piece = maker(options, context)
     options.done()
-    return Optimizer(piece, rate.piece, clip, average, None, accumulate, rate.rate, per_token, class_name)
+    return Optimizer(piece, rate.piece, clip, average, None, accumulate, (rate.rate,), per_token, class_name)
 
 
 def _learning_rate(options: Options, kind: str, legacy: bool) -> Schedule:
@@ -206,9 +207,9 @@ def _joined(parts: Sequence[Optimizer]) -> Optimizer:
             "use one optimizer for all weights, or write the training loop by hand",
         )
     schedules = [
-        Piece(call("schedules.PerStep", call(".part", Name("optimizer"), index), part.rate))
+        Piece(call("schedules.PerStep", call(".part", Name("optimizer"), index), part.rates[0]))
         for index, part in enumerate(parts)
-        if part.rate is not None
+        if part.rates[0] is not None
     ]
     schedule = None
     if schedules:
@@ -218,7 +219,9 @@ def _joined(parts: Sequence[Optimizer]) -> Optimizer:
     drift = tuple(dict.fromkeys(text for part in parts for text in part.optimizer.drift))
     clip = tuple(piece for part in parts for piece in part.clip)
     tokens = tuple(piece for part in parts for piece in part.per_token)
-    return Optimizer(Piece(expression, comments, drift), schedule, clip, per_token=tokens, class_name="MultiOptimizer")
+    rates = tuple(part.rates[0] for part in parts)
+    joined = Piece(expression, comments, drift)
+    return Optimizer(joined, schedule, clip, rates=rates, per_token=tokens, class_name="MultiOptimizer")
 
 
 def optimizer_map(settings: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:

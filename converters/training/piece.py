@@ -11,7 +11,7 @@ from typing import Any
 from converters.graph import Function
 
 LOCAL = "converters.training.local"
-HOMES = ("optim", "schedules", "losses", "metrics", "callbacks", "initial", "constraints")
+HOMES = ("optim", "schedules", "losses", "metrics", "callbacks", "initial", "constraints", "penalties")
 SHORT = {"nn": "torch.nn", "F": "torch.nn.functional", "init": "torch.nn.init"}
 
 

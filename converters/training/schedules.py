@@ -12,7 +12,7 @@ from typing import Any
 
 from converters.errors import Unsupported
 from converters.graph import Function
-from converters.training.config import DAMAGED, Options, named, refuse_custom, snake
+from converters.training.config import DAMAGED, Options, named, refuse_custom, short, snake
 from converters.training.piece import Call, Name, Piece, call
 
 OPTIMIZER = Name("optimizer")
@@ -35,7 +35,7 @@ class Schedule:
 def schedule_of(value: Any) -> Schedule:
     """A learning rate as a config states it: a number, or a schedule object. Raises Unsupported for any other."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return Schedule(float(value))
+        return Schedule(short(float(value)))
     class_name, settings = named(value, "the learning rate schedule")
     maker = MAKERS.get(snake(class_name))
     if maker is None:
@@ -98,7 +98,7 @@ def _numbers(options: Options, key: str) -> tuple[float, ...]:
         isinstance(x, bool) or not isinstance(x, (int, float)) for x in found
     ):
         raise Unsupported(f"a learning rate schedule with {key}={found!r:.60}, expected numbers", DAMAGED)
-    return tuple(found)
+    return tuple(map(short, found))
 
 
 def polynomial_decay(options: Options) -> Schedule:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 
@@ -71,3 +71,27 @@ class Optimizers(Optimizer):
         for index, part in enumerate(self.parts):
             part.load_state_dict(state_dict[str(index)])
         self.param_groups = [group for part in self.parts for group in part.param_groups]
+
+
+@torch.no_grad()
+def resume(optimizer: Optimizer, model: nn.Module, state: dict[str, Tensor], scheduler: Any = None) -> None:
+    """Goes on where Keras stopped: `state` is the content of optimizer.safetensors, `exp_avg/fc.weight` and so on."""
+    by_name: dict[str, dict[str, Tensor]] = {}
+    for key, value in state.items():
+        what, _, name = key.partition("/")
+        by_name.setdefault(name, {})[what] = value
+    for part in getattr(optimizer, "parts", [optimizer]):
+        mine = {id(p) for group in part.param_groups for p in group["params"]}
+        for name, p in model.named_parameters():
+            found = by_name.get(name, {}) if id(p) in mine else {}
+            if "gradient_accumulator" in found:
+                p.grad = found["gradient_accumulator"].to(p)
+            kept = {what: v for what, v in found.items() if what not in ("gradient_accumulator", "average")}
+            if kept:
+                part.state[p] = {what: v.clone() if v.ndim == 0 else v.to(p) for what, v in kept.items()}
+    for index, part in enumerate(getattr(optimizer, "parts", [optimizer])):
+        for group in part.param_groups if f"rate/{index}" in state else ():
+            group["lr"] = float(state[f"rate/{index}"])
+    for one in getattr(scheduler, "parts", [scheduler]) if scheduler is not None and "batches" in state else ():
+        one.last_epoch = int(state["batches"])
+        one._last_lr = [group["lr"] for group in one.optimizer.param_groups]

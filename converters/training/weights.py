@@ -1,0 +1,179 @@
+"""What configs of layers say about a weight: how it starts, what it adds to the loss, what holds after each update.
+
+Keras states axes and sizes of its own arrays; the weight's expression says where these are in PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod, sqrt
+from typing import Any
+
+from converters.errors import Unsupported
+from converters.training.config import DAMAGED, Options, named, refuse_custom, snake
+from converters.training.optimizer_classes import Variable
+from converters.training.piece import Attribute, Piece, call
+from converters.weights import Transpose
+
+# -- regularizers ------------------------------------------------------------------------------------------
+
+
+def regularizer(config: Any, variable: Variable) -> Piece:
+    """What a weight adds to the loss, as an expression: `l1_l2(model.fc.weight, l2=1e-2)`."""
+    class_name, settings = named(config, "the regularizer")
+    kind, options = snake(class_name), Options(f"the regularizer {class_name}", settings, "name")
+    if kind == "orthogonalregularizer":
+        if not (isinstance(variable.weight, Transpose) and variable.weight.rank == 2):
+            raise Unsupported("OrthogonalRegularizer of another weight than a matrix", "write it in PyTorch")
+        rows = options.value("mode", "rows") == "columns"  # the matrix is transposed
+        factor = options.number("factor", 0.01)
+        options.done()
+        return Piece(call("penalties.orthogonal", Attribute(variable.name), factor=factor, rows=rows))
+    strengths = _strengths(kind, options)
+    options.done()
+    return Piece(call("penalties.l1_l2", Attribute(variable.name), **strengths))
+
+
+def activity_regularizer(config: Any, module: str, *, version: tuple[int, ...] = (3, 15)) -> Piece:
+    """What a layer's output adds to the loss. `module`: the path of the PyTorch module that makes this output.
+
+    The object watches the module; `penalty.take()` is the sum of the last passes.
+    """
+    class_name, settings = named(config, "the activity regularizer")
+    options = Options(f"the activity regularizer {class_name}", settings, "name")
+    strengths = _strengths(snake(class_name), options)
+    options.done()
+    divided = not (3,) <= version < (3, 15)
+    piece = Piece(call("penalties.ActivityPenalty", Attribute(module), **strengths, per_sample=divided))
+    return piece if divided else piece.saying("divided by the batch size from Keras 3.15 on")
+
+
+def _strengths(kind: str, options: Options) -> dict[str, float]:
+    if kind in ("l1", "l2"):
+        return {kind: options.number(kind, 0.01)}
+    if kind in ("l1l2", "activityregularization"):
+        return {key: options.number(key, 0.0) for key in ("l1", "l2")}
+    return refuse_custom(kind, "the regularizer")
+
+
+# -- constraints -------------------------------------------------------------------------------------------
+
+
+def constraint(config: Any, variable: Variable) -> Piece:
+    """What is done to a weight after every update: `max_norm(model.fc.weight, 2.0, dims=(1,))`."""
+    class_name, settings = named(config, "the constraint")
+    kind, options = snake(class_name), Options(f"the constraint {class_name}", settings, "name")
+    x = Attribute(variable.name)
+    if kind in ("nonneg", "nonnegative"):
+        made = call("constraints.non_negative", x)
+    elif kind == "maxnorm":
+        made = call("constraints.max_norm", x, options.number("max_value", 2.0), dims=_dims(options, variable))
+    elif kind == "unitnorm":
+        made = call("constraints.unit_norm", x, dims=_dims(options, variable))
+    elif kind == "minmaxnorm":
+        limits = {"least": options.number("min_value", 0.0), "most": options.number("max_value", 1.0)}
+        rate, dims = options.number("rate", 1.0), _dims(options, variable)
+        made = call("constraints.min_max_norm", x, **limits, rate=rate, dims=dims)
+    else:
+        refuse_custom(class_name, "the constraint")
+    options.done()
+    return Piece(made)
+
+
+def _dims(options: Options, variable: Variable) -> tuple[int, ...]:
+    """The axes of PyTorch's weight for those of Keras'."""
+    stated = options.value("axis", 0)
+    axes = [stated] if isinstance(stated, int) else list(stated)
+    weight, leaf = variable.weight, next(variable.weight.leaves())
+    axes = [axis % leaf.rank for axis in axes]
+    if weight == leaf:
+        return tuple(sorted(axes))
+    if isinstance(weight, Transpose) and weight.base == leaf:
+        return tuple(sorted(weight.axes.index(axis) for axis in axes))
+    if weight.rank == leaf.rank == 2 and weight.shape == leaf.shape[::-1]:  # rows of a Flatten, reordered
+        return tuple(sorted(1 - axis for axis in axes))
+    raise Unsupported(f"a constraint along axes of {variable.name}, which is arranged otherwise", "take it out")
+
+
+# -- initializers ------------------------------------------------------------------------------------------
+
+# name -> (scale, which fan, distribution)
+SCALED = {
+    "glorotuniform": (1.0, "fan_avg", "uniform"),
+    "glorotnormal": (1.0, "fan_avg", "truncated_normal"),
+    "xavieruniform": (1.0, "fan_avg", "uniform"),
+    "heuniform": (2.0, "fan_in", "uniform"),
+    "henormal": (2.0, "fan_in", "truncated_normal"),
+    "lecununiform": (1.0, "fan_in", "uniform"),
+    "lecunnormal": (1.0, "fan_in", "truncated_normal"),
+}
+TRUNCATED = 0.87962566103423978  # the standard deviation of a normal distribution that ends at 2
+
+
+def initializer(config: Any, variable: Variable, fans: tuple[int, int] | None = None) -> Piece:
+    """How a weight starts, as a call in place: `init.uniform_(model.fc.weight, -0.05, 0.05)`.
+
+    `fans`: (in, out), where the shape of the Keras weight does not tell them (attention). Distributions are Keras',
+    the random numbers themselves are not.
+    """
+    class_name, settings = named(config, "the initializer")
+    kind, options = snake(class_name), Options(f"the initializer {class_name}", settings, "name", "seed", "dtype")
+    made = _initial(kind, options, variable, fans)
+    if made is None:
+        refuse_custom(class_name, "the initializer")
+    options.done()
+    return Piece(made)
+
+
+def _initial(kind: str, options: Options, variable: Variable, fans: tuple[int, int] | None) -> Any:
+    x = Attribute(variable.name)
+    if kind in ("zeros", "zero"):
+        return call("init.zeros_", x)
+    if kind in ("ones", "one"):
+        return call("init.ones_", x)
+    if kind == "constant":
+        return call("init.constant_", x, options.number("value", 0.0))
+    if kind in ("randomuniform", "uniform"):
+        return call("init.uniform_", x, options.number("minval", -0.05), options.number("maxval", 0.05))
+    if kind in ("randomnormal", "normal"):
+        return call("init.normal_", x, options.number("mean", 0.0), options.number("stddev", 0.05))
+    if kind == "truncatednormal":
+        mean, std = options.number("mean", 0.0), options.number("stddev", 0.05)
+        return call("initial.truncated_normal", x, std, mean=mean)
+    if kind in ("orthogonal", "orthogonalinitializer"):
+        return call("init.orthogonal_", x, gain=options.number("gain", 1.0))
+    if kind in ("identity", "identityinitializer") and options.number("gain", 1.0) == 1:
+        return call("init.eye_", x)
+    if kind == "variancescaling":
+        scale, mode = options.number("scale", 1.0), str(options.value("mode", "fan_in"))
+        return _scaled(x, scale, mode, str(options.value("distribution", "truncated_normal")), variable, fans)
+    return _scaled(x, *SCALED[kind], variable, fans) if kind in SCALED else None
+
+
+def _scaled(
+    x: Attribute, scale: float, mode: str, distribution: str, variable: Variable, fans: tuple[int, int] | None
+) -> Any:
+    inside, outside = fans or fans_of(next(variable.weight.leaves()).shape)
+    fan = {"fan_in": inside, "fan_out": outside, "fan_avg": (inside + outside) / 2}.get(mode)
+    if fan is None:
+        raise Unsupported(f"VarianceScaling has the unknown mode {mode!r:.40}", DAMAGED)
+    spread = sqrt(scale / max(1.0, fan))
+    if distribution == "uniform":
+        return call("init.uniform_", x, -sqrt(3) * spread, sqrt(3) * spread)
+    if distribution in ("truncated_normal", "normal"):
+        return call("initial.truncated_normal", x, spread / TRUNCATED)
+    if distribution == "untruncated_normal":
+        return call("init.normal_", x, 0.0, spread)
+    raise Unsupported(f"VarianceScaling has the unknown distribution {distribution!r:.40}", DAMAGED)
+
+
+def fans_of(shape: Sequence[int]) -> tuple[int, int]:
+    """(in, out) of a Keras weight: its last two axes, times all the others."""
+    if len(shape) < 2:
+        return (shape[0] if shape else 1,) * 2
+    return prod(shape[:-2]) * shape[-2], prod(shape[:-2]) * shape[-1]
+
+
+def forget_gate_bias(variable: Variable) -> Piece:
+    """The bias of an LSTM with `unit_forget_bias`, whatever its initializer says."""
+    return Piece(call("initial.forget_gate_bias", Attribute(variable.name)))
