@@ -20,6 +20,7 @@ from converters.errors import UserError
 from converters.weights import from_json
 from migrate.loading import read_migration
 from migrate.pipeline import convert_file
+from migrate.readers import read
 from migrate.reference.client import Client
 from parity_tests.archives import edited
 from parity_tests.case import Case, case
@@ -27,15 +28,14 @@ from parity_tests.conftest import Bench
 from parity_tests.parity import judge
 
 keras2 = partial(case, generation=2)
-BOTH = ("h5", "keras")
 SHARED = (
-    "model: (lambda d: keras.Sequential([layers.Input((6,)), keras.Sequential([layers.Input((6,)), d], name='one'), "
-    "keras.Sequential([layers.Input((6,)), d], name='two')]))(Dense(6, activation='tanh', name='both'))"
+    "lambda x: (lambda d, make: Dense(2)(make(d, 'two')(make(d, 'one')(x))))(Dense(6, activation='tanh', name='both'), "
+    "lambda d, name: (lambda i: keras.Model(i, d(i), name=name))(keras.Input((6,))))"
 )
 CASES = [
     case("convolutions", "Conv2D(4, 3, strides=2, padding='same'), BatchNormalization(), SeparableConv2D(5, 3), Conv2DTranspose(4, 3, strides=2, padding='same'), DepthwiseConv2D(3, depth_multiplier=2), Conv2D(4, 3, groups=2), Flatten(), BatchNormalization(scale=False), Dense(3)", (13, 12, 3), formats=("keras", "h5")),
     case("one and three dimensions", "Conv3D(3, 2), Conv3DTranspose(2, 2, strides=2), BatchNormalization(center=False), Reshape((-1, 2)), Conv1D(4, 3), SeparableConv1D(4, 3), Conv1DTranspose(3, 2, strides=2), Flatten(), Dense(2)", (4, 3, 4, 2)),
-    case("lstm", "Bidirectional(LSTM(3, return_sequences=True)), LSTM(4, recurrent_activation='hard_sigmoid', return_sequences=True), SimpleRNN(3)", (7, 4), formats=("keras", "h5")),
+    case("lstm", "Bidirectional(LSTM(3, return_sequences=True)), LSTM(4, recurrent_activation='hard_sigmoid', return_sequences=True), SimpleRNN(3)", (7, 4)),
     case("gru", "Bidirectional(GRU(3, return_sequences=True), merge_mode='sum'), GRU(4, reset_after=False, return_sequences=True), GRU(3, use_bias=False)", (7, 4)),
     case("masked text", "Embedding(50, 4, mask_zero=True), LSTM(5), Dense(2)", ("int32", 9)),
     case("convolutional lstm", "ConvLSTM2D(3, 3, return_sequences=True), TimeDistributed(Flatten()), TimeDistributed(Dense(4)), Flatten(), Dense(2)", (3, 6, 5, 2)),
@@ -43,12 +43,11 @@ CASES = [
     case("grouped attention", "lambda x: LayerNormalization()(GroupQueryAttention(3, 4, 2)(x, x))", (7, 6)),
     case("normalizations", "Normalization(), Dense(6), PReLU(), Dense(4), Normalization(mean=[0.1, 0.2, 0.3, 0.4], variance=[1.5, 2.0, 0.5, 1.1])", (5, 4)),
     case("two branches, flattened", "lambda x: Dense(3)(BatchNormalization()(Concatenate()([Flatten()(Conv2D(2, 3)(x)), Flatten()(MaxPooling2D()(x))])))", (6, 7, 2)),
-    case("nested", "lambda x: keras.Sequential([layers.Input((6, 6, 2)), Conv2D(3, 3, trainable=False), keras.Sequential([layers.Input((4, 4, 3)), BatchNormalization(), Flatten(), Dense(4)], name='inner'), Dense(5)], name='outer')(x)", (6, 6, 2), formats=("keras", "h5")),
-    case("a layer in two models", SHARED, (6,), formats=("h5",)),
+    case("nested", "lambda x: keras.Sequential([layers.Input((6, 6, 2)), Conv2D(3, 3, trainable=False), keras.Sequential([layers.Input((4, 4, 3)), BatchNormalization(), Flatten(), Dense(4)], name='inner'), Dense(5)], name='outer')(x)", (6, 6, 2), formats=("h5",)),
     case("called twice", "lambda x: (lambda d: d(d(x)))(Dense(4, activation='tanh'))", (4,)),
-    keras2("keras 2", "Conv2D(4, 3, padding='same', strides=2), BatchNormalization(), ReLU(), Flatten(), Dense(4), LeakyReLU(0.3)", (8, 8, 3), formats=BOTH),
-    keras2("keras 2, recurrent", "Bidirectional(LSTM(3, return_sequences=True)), GRU(4, reset_after=False), Dense(2)", (7, 4), formats=BOTH),
-    keras2("keras 2, part of it frozen", "lambda x: Dense(2)(keras.Sequential([layers.Input((6,)), Dense(4, trainable=False), BatchNormalization(), Dense(4), BatchNormalization(trainable=False), Dense(5)], name='tower')(x))", (6,), formats=BOTH),
+    keras2("keras 2", "Conv2D(4, 3, padding='same', strides=2), BatchNormalization(), ReLU(), Flatten(), Dense(4), LeakyReLU(0.3)", (8, 8, 3), formats=("h5",)),
+    keras2("keras 2, recurrent", "Bidirectional(LSTM(3, return_sequences=True)), GRU(4, reset_after=False), Dense(2)", (7, 4)),
+    keras2("keras 2, part of it frozen", "lambda x: Dense(2)(keras.Sequential([layers.Input((6,)), Dense(4, trainable=False), BatchNormalization(), Dense(4), BatchNormalization(trainable=False), Dense(5)], name='tower')(x))", (6,), formats=("h5",)),
     keras2("keras 2, a layer in two models", SHARED, (6,), formats=("h5",)),
 ]  # fmt: skip
 PLAIN = case("to be trained", "LSTM(3, name='memory'), Dense(2, name='head')", (5, 4))
@@ -83,7 +82,10 @@ def test_there_and_back(case: Case, built: Mapping[str, Any], keras: Client, tmp
         assert done.changed == 0 and done.arrays > 0
         assert new.read_bytes() == path.read_bytes()
         perturb(folder, np.random.default_rng(1))
-        assert migrate.backport(folder, path, new, overwrite=True).changed == len(learned(folder))
+        with read(path) as source:
+            copies = len(source.copies)
+        assert migrate.backport(folder, path, new, overwrite=True).changed == len(learned(folder)) + copies
+        assert copies == (2 if case.name == "keras 2, a layer in two models" else 0)
         for what, verdict in judge(folder, run(keras, new, built["reference"], case.generation), case.leak):
             assert verdict.passed, f"{path.name} {what}: {verdict}"
 
@@ -219,7 +221,7 @@ def test_a_broken_tie_is_refused(bench: Bench, tmp_path: Path) -> None:
     path = next(Path(p) for p in bench.ask(CASES[-1])["paths"])
     convert_file(path, tmp_path / "out")
     state = load_file(tmp_path / "out" / "weights.safetensors")
-    twins = [key for key in state if key.endswith("bias")]
+    twins = [key for key in state if key.endswith("both.bias")]
     assert len(twins) == 2
     state[twins[1]] = state[twins[1]] + 1
     save_file(state, tmp_path / "w.safetensors")

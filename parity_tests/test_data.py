@@ -387,9 +387,10 @@ def test_every_data_py_is_clean(tmp_path: Path) -> None:
         assert len(data_requirements(made)) <= 2 and data_readme(made).startswith("## Data\n")
     rules = "E,F,W,I,UP,B,SIM,C4,RET,RUF,PIE,PTH"
     base = [sys.executable, "-m", "ruff"]
-    for command in (["check", "--select", rules], ["format", "--check"]):
-        done = subprocess.run(
-            [*base, *command, "--isolated", "--line-length=120", "--target-version=py311", str(tmp_path)],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout
+    for name in cases:
+        for command in (["check", "--select", rules], ["format", "--check"]):
+            done = subprocess.run(
+                [*base, *command, "--isolated", "--line-length=120", "--target-version=py311", "."],
+                cwd=tmp_path / name, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, f"{name}: {done.stdout}"

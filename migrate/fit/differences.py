@@ -31,7 +31,7 @@ def layer_of(migration: Mapping[str, Any], key: str) -> str:
 def check_array(layer: str, expected: Leaf, found: Leaf) -> None:
     """One array of the file the project came from, and the one that takes its place."""
     if (expected.shape, expected.dtype) != (found.shape, found.dtype):
-        raise _differs(layer, _array(expected), f"{_array(found)} ({found.key})")
+        raise differs(layer, _array(expected), f"{_array(found)} ({found.key})")
 
 
 def check_weights(migration: Mapping[str, Any], found: Mapping[str, Weight], names: Mapping[str, str]) -> None:
@@ -40,10 +40,10 @@ def check_weights(migration: Mapping[str, Any], found: Mapping[str, Weight], nam
     for key in [*expected, *(key for key in found if key not in expected)]:
         old, new = expected.get(key), found.get(key)
         if old is None or new is None or (old.shape, old.dtype) != (new.shape, new.dtype):
-            raise _differs(_called(migration, key, names), _made_of(key, old), _made_of(key, new))
+            raise differs(called(migration, key, names), _made_of(key, old), _made_of(key, new))
 
 
-def _called(migration: Mapping[str, Any], key: str, names: Mapping[str, str]) -> str:
+def called(migration: Mapping[str, Any], key: str, names: Mapping[str, str]) -> str:
     """The layer of a key, and what it is called in the file where that is another name."""
     layer = layer_of(migration, key)
     other = next((new for old, new in names.items() if layer.startswith(f"layer {old!r} ")), "")
@@ -66,7 +66,7 @@ def check_interface(migration: Mapping[str, Any], document: Mapping[str, Any]) -
     for kind in ("inputs", "outputs"):
         for old, new in zip_longest(migration[kind], document[kind]):
             if _port(old) != _port(new):
-                raise _differs(f"the model, in its {kind},", _port(old), _port(new))
+                raise differs(f"the model, in its {kind},", _port(old), _port(new))
 
 
 def _port(entry: Mapping[str, Any] | None) -> str:
@@ -88,7 +88,7 @@ def check_text(
         old, new, layers = next((one for one in told if one[2]), told[0])  # an import says less than a layer
         shown = ", ".join(repr(names.get(path, path)) for path in layers[:3])
         who = f"layer {shown}" if layers else f"line {new} of model.py"
-        raise _differs(who, _line_of(folder, migration["lines"], old), _line(text, new))
+        raise differs(who, _line_of(folder, migration["lines"], old), _line(text, new))
 
 
 def _changed(old: Sequence[int], new: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -121,7 +121,7 @@ def _line_of(folder: Path, checksums: Sequence[int], number: int) -> str:
     return lines[number - 1].strip() if number else "no such line"
 
 
-def _differs(who: str, expected: str, found: str) -> UserError:
+def differs(who: str, expected: str, found: str) -> UserError:
     return UserError(
         f"{who} is not what the project was made from; nothing was changed",
         expected=expected,

@@ -20,6 +20,7 @@ from migrate.emit.project import checksums
 from migrate.fit.aligning import Renaming, align
 from migrate.fit.alone import holds_weights_alone, matched_paths, open_alone
 from migrate.fit.differences import check_array, check_interface, check_text, check_weights, layer_of
+from migrate.fit.modules import check_modules
 from migrate.loading import read_migration
 from migrate.pipeline import Translation, translate
 from migrate.readers import Shape, Source, read
@@ -82,6 +83,7 @@ def _of_model(source: Source, folder: Path, migration: dict[str, Any]) -> Match:
     document, weights = json.loads(made.migration), made.project.weights()
     check_weights(migration, weights, back)
     check_interface(migration, document)
+    check_modules(folder, migration, made.text, back)
     check_text(folder, migration, document, made.text, back)
     document = _with_own_names(document, back)
     if source.weights_path is not None:
