@@ -2,7 +2,7 @@
 
     python reference_fit.py FOLDER [EPOCHS [SEED ...]]
 
-writes, for each model, FOLDER/<name>/initial.keras, data (x.npy, y.npy), history.json and final.keras. A process of
+writes, for each model, FOLDER/<name>/initial.keras, data (data/x.npy, data/y.npy), history.json and final.keras. A process of
 its own: TensorFlow and torch do not live together.
 """
 # ruff: noqa: TID251
@@ -122,9 +122,9 @@ def main(folder, epochs, seeds):
         for seed in seeds:
             saved, model, x, y = started(make, seed)
             home = folder / name if len(seeds) == 1 else folder / f"{name}_{seed}"
-            home.mkdir(parents=True, exist_ok=True)
-            np.save(home / "x.npy", x)
-            np.save(home / "y.npy", y)
+            (home / "data").mkdir(parents=True, exist_ok=True)
+            np.save(home / "data" / "x.npy", x)
+            np.save(home / "data" / "y.npy", y)
             saved.save(home / "initial.keras")
             history = model.fit(x, y, batch_size=BATCH, epochs=epochs, validation_split=SPLIT, shuffle=False, verbose=0)
             (home / "history.json").write_text(json.dumps(history.history))

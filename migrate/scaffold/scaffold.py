@@ -6,15 +6,18 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from safetensors.numpy import save_file
+
 from migrate.emit.readme import readme
 from migrate.pipeline import Conversion, Progress, Translation, check_name, count_layers, translate
 from migrate.readers import Source, read
 from migrate.readers.version import parse_version
 from migrate.scaffold.data import data_files
-from migrate.scaffold.plan import Options, Plan, activation_of, interface, with_targets
+from migrate.scaffold.plan import Options, Plan, activation_of, interface, trainable_variables, with_targets
+from migrate.scaffold.slots import held_slots, optimizer_state
 from migrate.scaffold.text import training_files
 from migrate.scaffold.tools import tool_files
-from migrate.scaffold.training import training_of
+from migrate.scaffold.training import Training, training_of
 from migrate.simplify import count_permutes
 from migrate.write import check_free, nbytes, new_folder, write_safetensors
 
@@ -38,13 +41,16 @@ def scaffold_file(
     with read(path, weights=weights, input_shape=input_shape) as source:
         done = translate(source, name=name, exact=options.exact, progress=progress)
         progress("write training")
-        files = project_files(source, done, options)
+        plan, training = planned(source, done, options)
+        files = project_files(done, plan, training)
         project, expressions = done.project, done.project.weights()
         progress("write weights")
         with new_folder(folder, overwrite=overwrite, needed=sum(map(nbytes, expressions.values()))) as beside:
             for file, text in files.items():
                 (beside / file).write_text(text)
             write_safetensors(beside / "weights.safetensors", expressions, source.arrays.read)
+            if training.state:
+                save_file(dict(training.state), beside / "optimizer.safetensors")
             written = sorted(file.name for file in beside.iterdir())
     return Conversion(
         folder, project.class_name, "direct", count_layers(source.graph), project.counts(),
@@ -52,21 +58,36 @@ def scaffold_file(
     )  # fmt: skip
 
 
-def project_files(source: Source, done: Translation, options: Options) -> dict[str, str]:
-    """Every text of the project by its name."""
+def planned(source: Source, done: Translation, options: Options) -> tuple[Plan, Training]:
+    """What the file and the user say, put together."""
     project = done.project
     inputs, outputs = interface(project)
-    activation = activation_of(done.text, project.class_name)
-    version = parse_version(source.keras_version) or (3,)
-    images = ".Conv2d(" in done.text or ".Conv3d(" in done.text
-    norms = "BatchNorm" in done.text
-    plan = Plan(project, options, inputs, outputs, activation, images, norms, version, source.training)
+    plan = Plan(
+        project,
+        options,
+        inputs,
+        outputs,
+        activation=activation_of(done.text, project.class_name),
+        images=".Conv2d(" in done.text or ".Conv3d(" in done.text,
+        batch_norms="BatchNorm" in done.text,
+        version=parse_version(source.keras_version) or (3,),
+        compiled=source.training,
+    )
     training = training_of(plan)
-    plan = replace(plan, outputs=with_targets(outputs, training.losses))
+    held = held_slots(source.arrays)
+    if not options.optimizer and held and int(source.arrays.read(held[0])):  # the first one counts the steps
+        variables = trainable_variables(project)
+        state = optimizer_state(source, project, training.optimizer, variables, plan.version)
+        training = replace(training, state=state)
+    return replace(plan, outputs=with_targets(outputs, training.losses)), training
+
+
+def project_files(done: Translation, plan: Plan, training: Training) -> dict[str, str]:
+    """Every text of the project by its name."""
     return {
         "model.py": done.text,
         "migration.json": done.migration,
-        "README.md": readme(project),
+        "README.md": readme(plan.project),
         **training_files(plan, training),
         **tool_files(plan),
         **data_files(plan),

@@ -40,6 +40,7 @@ def flags(plan: Plan, training: Training) -> set[str]:
         "clip": bool(training.optimizer.clip),
         "average": training.optimizer.average is not None,
         "parameters": bool(training.optimizer.clip or training.optimizer.average),
+        "optimizer_state": bool(training.state),
         "per_token": bool(training.optimizer.per_token),
         "metrics": bool(training.metrics),
     }
@@ -117,6 +118,7 @@ def update_places(training: Training, conditions: set[str]) -> dict[str, str]:
     return {
         "OPTIMIZER": assigned("optimizer", optimizer),
         "SCHEDULER": assigned("scheduler", made.schedule),
+        "RESUME": render(training.resume.expression) if training.resume is not None else "",
         "AVERAGE": assigned("average", made.average),
         "CLIP": "\n".join(commented(render(piece.expression), piece) for piece in made.clip),
         "PER_TOKEN": "\n".join(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from converters.errors import Unsupported, UserError
@@ -16,20 +16,29 @@ DEFAULT_LOSS = {"softmax": "sparse_categorical_crossentropy", "sigmoid": "binary
 
 @dataclass(frozen=True)
 class Training:
-    """What happens to a batch. `stated`: whether the file says so, or the defaults of this toolkit do."""
+    """What happens to a batch. `stated`: whether the file says so, or the defaults of this toolkit do.
+    `state`: that of the optimizer, for optimizer.safetensors."""
 
     optimizer: Optimizer
     losses: tuple[Loss, ...]
     metrics: tuple[Metric, ...]
     stated: bool
+    state: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def pieces(self) -> list[Piece]:
-        return [
-            *self.optimizer.pieces,
-            *(loss.piece for loss in self.losses),
-            *(metric.piece for metric in self.metrics),
-        ]
+        resumed = [self.resume] if self.resume is not None else []
+        measured = [*(loss.piece for loss in self.losses), *(metric.piece for metric in self.metrics)]
+        return [*self.optimizer.pieces, *resumed, *measured]
+
+    @property
+    def resume(self) -> Piece | None:
+        """What loads the state of the optimizer."""
+        if not self.state:
+            return None
+        given = [Name("optimizer"), Name("model"), Name('load_file(HERE / "optimizer.safetensors")')]
+        given += [Name("scheduler")] if self.optimizer.schedule is not None else []
+        return Piece(Call("optim.resume", tuple(given)))
 
     @property
     def learning_rate(self) -> float | None:

@@ -137,6 +137,10 @@ def main(config: Config) -> None:
     #: if scheduler
     __SCHEDULER__
     #: end
+    #: if optimizer_state
+    if config.keep_optimizer_state:
+        __RESUME__
+    #: end
     objective, optimizer = accelerator.prepare(Objective(model), optimizer)
     #: if parameters
     parameters = [parameter for parameter in objective.parameters() if parameter.requires_grad]
