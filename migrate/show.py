@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -52,6 +54,13 @@ def show_backport(done: Backport) -> None:
         print(f"note: {note}")
 
 
+def counted(parameters: Mapping[str, int]) -> str:
+    """`71 parameters: 61 trainable, 10 not`; where there are gaps, only the total is known."""
+    total, trainable = parameters["total"], parameters.get("trainable")
+    split = "" if trainable is None else f": {trainable:,} trainable, {total - trainable:,} not"
+    return f"{total:,} parameters{split}"
+
+
 def show_inspection(found: Inspection) -> None:
     """What is in the file, every layer, every gap."""
     console = Console(soft_wrap=True)
@@ -61,8 +70,7 @@ def show_inspection(found: Inspection) -> None:
     for value in found.inputs:
         console.print(f"  input {escape(value.name)} {list(value.shape or ())} {value.dtype}", highlight=False)
     console.print(f"  outputs {escape(', '.join(found.outputs))}", highlight=False)
-    trainable = f", {found.parameters['trainable']:,} trainable" if "trainable" in found.parameters else ""
-    console.print(f"  {found.parameters['total']:,} parameters{trainable}", highlight=False)
+    console.print(f"  {counted(found.parameters)}", highlight=False)
     table = Table("layer", "class", "route", "converter", "trainable", box=None, pad_edge=False)
     for line in found.layers:
         trains = "yes" if line.trainable else "frozen"

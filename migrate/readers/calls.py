@@ -83,13 +83,14 @@ def decode(tree: Any) -> Tree:
         return [decode(item) for item in tree]
     if not isinstance(tree, Mapping):
         return tree
-    inner = tree.get("config")
+    inner: Any = tree.get("config")
     match tree.get("class_name"):
         case "__keras_tensor__":
             history = inner.get("keras_history") if isinstance(inner, Mapping) else None
             if not (isinstance(history, list) and [type(part) for part in history] == [str, int, int]):
                 raise malformed(f"a tensor has the history {history!r:.80}")
-            return Reference(*history, _shape(inner.get("shape")), str(inner.get("dtype")))
+            layer, node, tensor = history
+            return Reference(layer, node, tensor, _shape(inner.get("shape")), str(inner.get("dtype")))
         case "__slice__":
             return slice(*(decode(inner.get(key)) for key in ("start", "stop", "step")))
         case "__ellipsis__":

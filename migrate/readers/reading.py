@@ -281,7 +281,7 @@ def names_of(config: Any, position: int = 0) -> list[str]:
     """Every name under which the variables of a layer may stand in a file."""
     if not isinstance(config, Mapping):
         return []
-    inner = config.get("config")
+    inner: Any = config.get("config")
     names = [layer_name(config, position)]
     if is_model(config):
         return names + [name for number, layer in enumerate(layers_of(inner)) for name in names_of(layer, number)]
