@@ -33,6 +33,7 @@ MODELS = {
     "nested": (3, "keras", COMPILED.format(model=NESTED, compile="keras.optimizers.SGD(0.05, momentum=0.9), {'kind': 'sparse_categorical_crossentropy', 'far': keras.losses.Huber()}, loss_weights={'kind': 1.0, 'far': 0.3}")),
     "old": (2, "h5", COMPILED.format(model=CNN, compile="'adam', 'categorical_crossentropy', metrics=['accuracy']")),
     "resized": (3, "keras", "model: keras.Sequential([layers.Input((5, 4, 2)), UpSampling2D(2, interpolation='bilinear')])"),
+    "cancelling": (3, "keras", "model: (lambda x: keras.Model(x, (x + 1e9) - 1e9))(keras.Input((5,)))"),
     "code": (3, "keras", "model: keras.Sequential([layers.Input((5,)), Lambda(lambda x: x + 1)])"),
 }  # fmt: skip
 
@@ -264,6 +265,13 @@ def test_what_is_left_of_float32_is_measured(make: Make) -> None:
     whole = next(leak for leak in bundle.leaks if leak["layer"] == "" and leak["what"] == "forward")
     assert "ResizeBilinear" in whole["op"] and 1e-8 < whole["size"] < 5e-6
     assert any(leak["layer"].startswith("up_sampling") for leak in bundle.leaks)
+
+
+def test_rounding_is_measured(make: Make) -> None:
+    """Where large numbers cancel, and nowhere else."""
+    noise = {one.name: one.rounding for one in make("cancelling", checks=("forward",)).sets}
+    assert 1e-9 < noise["random, batch 3"] < 1e-5
+    assert all(0 <= one.rounding < 1e-12 for name in ("cnn", "lstm", "nested", "old") for one in make(name).sets)
 
 
 def test_code_is_not_run(make: Make) -> None:

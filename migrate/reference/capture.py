@@ -135,7 +135,7 @@ class Capture:
     def open(self, generation: int, weights: Path | None, input_shape: tuple[int | None, ...] | None) -> None:
         """Has the original loaded, and learns what it takes and gives."""
         shape = list(input_shape) if input_shape is not None else None
-        self.opened = self.client.ask(
+        self.opened = self.asked(
             do="open", model=str(self.source.path.resolve()), weights=str(weights.resolve()) if weights else "",
             generation=generation, dtypes=list(self.options.dtypes), trust=self.options.trust, input_shape=shape,
             keys=self.source.weights,
@@ -144,6 +144,21 @@ class Capture:
         if unmapped := self.opened["unmapped"]:
             names = ", ".join(unmapped[:5])
             self.notes.append(f"the file holds no array that is, as it stands, the original's {names}")
+
+    def asked(self, **request: Any) -> Mapping[str, Any]:
+        """The answer to `open`. Keras 1 needs TensorFlow 1, or none; what is left of it reads few of its files."""
+        try:
+            return self.client.ask(**request)
+        except UserError as error:
+            if not self.source.keras_version.startswith("1.") or self.client.process.poll() is not None:
+                raise
+            raise UserError(
+                f"nothing that is installed runs a file of Keras {self.source.keras_version}",
+                expected="a file that tf_keras loads",
+                found=error.found,
+                remedy="load it in an old Keras 2 (2.0 to 2.3, which reads files of Keras 1), save it there, "
+                "and give the new file",
+            ) from error
 
     def record(self) -> None:
         outputs = self.forward()
