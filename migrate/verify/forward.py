@@ -39,11 +39,20 @@ def compared(emitted: Emitted, bundle: Bundle, dtype: str, number: int, case: st
     ]
 
 
-def judge(dtype: str, found: Array, expected: Array, truth: Array, leak: float = 0.0, scale: float = 0.0) -> Verdict:
-    """The verdict on a tensor of a float64 or a float32 run."""
+def judge(
+    dtype: str,
+    found: Array,
+    expected: Array,
+    truth: Array,
+    leak: float = 0.0,
+    scale: float = 0.0,
+    *,
+    norm_only: bool = False,
+) -> Verdict:
+    """The verdict on a tensor of a float64 or a float32 run; see `migrate.verify.criterion`."""
     if dtype == "float64":
         return compare_float64(found, expected, leak, scale)
-    return compare_float32(found, expected, truth, leak, scale)
+    return compare_float32(found, expected, truth, leak, scale, norm_only=norm_only)
 
 
 def leak_of(bundle: Bundle, what: str) -> float:

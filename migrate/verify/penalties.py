@@ -74,10 +74,10 @@ def _parsed(config: Any, layer: Layer) -> tuple[str, Mapping[str, Any]]:
     if isinstance(config, str) and config.lower() in BY_NAME:
         kind, numbers = BY_NAME[config.lower()]
         return kind, numbers or {config.lower(): 0.01}
-    kind = config.get("class_name") if isinstance(config, Mapping) else None
+    kind = str(config.get("class_name")) if isinstance(config, Mapping) else str(config)
     if kind not in ("L1", "L2", "L1L2", "OrthogonalRegularizer"):
-        raise Unsupported(f"{layer.path} has a regularizer of its own, {str(kind)!r:.60}", "use one of Keras' own")
-    return str(kind), config.get("config", {})
+        raise Unsupported(f"{layer.path} has a regularizer of its own, {kind!r:.60}", "use one of Keras' own")
+    return kind, config.get("config", {})
 
 
 def _paths(layer: Layer, variable: str, emitted: Emitted, bundle: Bundle) -> list[str]:

@@ -38,13 +38,18 @@ def equal(found: Any, expected: Any) -> Verdict:
 
 
 def _counts(emitted: Emitted, bundle: Bundle, state: Mapping[str, torch.Tensor]) -> Iterator[Finding]:
-    """Parameters as Keras counts them: the numbers of the file, and those of them that an optimizer moves."""
+    """Parameters as Keras counts them: the numbers of the file, and those of them that an optimizer moves.
+
+    An old file holds a layer that stands in two models twice, and its Keras loads two: here it is one.
+    """
     learning = {key for key, tensor in state.items() if tensor.requires_grad}
-    total = {leaf for key in state if key in emitted.weights for leaf in emitted.weights[key].leaves()}
-    trained = {leaf for key in learning if key in emitted.weights for leaf in emitted.weights[key].leaves()}
-    unmapped = sum(prod(info.shape) for key, info in bundle.weights.items() if not info.trainable) if not total else 0
-    yield Finding("number of parameters", equal(_size(total) + unmapped, bundle.parameters["total"]))
-    yield Finding("number of trainable parameters", equal(_size(trained), bundle.parameters["trainable"]))
+    for what, keys, count in (
+        ("parameters", set(state), bundle.parameters["total"]),
+        ("trainable parameters", learning, bundle.parameters["trainable"]),
+    ):
+        found = _size({leaf for key in keys if key in emitted.weights for leaf in emitted.weights[key].leaves()})
+        once = sum(prod(w.shape) for w in bundle.weights.values() if what == "parameters" or w.trainable)
+        yield Finding(f"number of {what}", equal(found, count if found != once else once))
 
 
 def _size(leaves: set[Leaf]) -> int:

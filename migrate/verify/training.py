@@ -129,14 +129,14 @@ def _compared(emitted: Emitted, bundle: Bundle, dtype: str, number: int, found: 
         given = found.weights.get(path)
         if given is None:
             continue  # a weight that the torch model does without, as a seed
-        verdict = judge(dtype, given, array, real.weights[path], leak)
+        verdict = judge(dtype, given, array, real.weights[path], leak, norm_only=True)
         yield Finding(name_of(bundle, path), verdict, owners.get(path, ""), case)
     for slot, arrays in expected.slots.items():
         floor = 1e-4 * max((scale_of(array) for array in real.slots[slot].values()), default=1.0)
         for path, array in arrays.items():
             given = found.slots.get(slot, {}).get(path)
             if given is not None:
-                verdict = judge(dtype, given, array, real.slots[slot][path], leak, floor)
+                verdict = judge(dtype, given, array, real.slots[slot][path], leak, floor, norm_only=True)
                 yield Finding(f"{slot} of {name_of(bundle, path)}", verdict, owners.get(path, ""), case)
 
 
