@@ -155,6 +155,34 @@ def _rms_scaled(layer: LayerHandle, x: Value, epsilon: float) -> Value:
     )
 
 
+@converts("layers.GroupNormalization", layout=FEATURES_SECOND, mask="pass")
+def group_normalization(
+    layer: LayerHandle,
+    x: Value,
+    *,
+    groups: int = 32,
+    axis: Axis = -1,
+    epsilon: float = 1e-3,
+    center: bool = True,
+    scale: bool = True,
+) -> Value:
+    """Groups of neighbouring channels, all places of a sample together; -1: each channel alone."""
+    channels = x.sizes[1]
+    if channels is None or one_axis(axis) < -1:
+        layer.unsupported("its channels cannot be told", "give its axis as -1 or counted from the front, of known size")
+    count = channels if groups == -1 else groups
+    if count < 1 or channels % count:
+        layer.unsupported(f"{channels} channels cannot be put in {count} groups", "check that the file is not damaged")
+    w = layer.weights("gamma" if scale else None, "beta" if center else None)
+    affine = {} if scale or center else {"affine": False}
+    module = layer.module("nn.GroupNorm", count, channels, eps=epsilon, **affine).load(weight=w.gamma, bias=w.beta)
+    if center and not scale:
+        module.load(weight=constant(1, (channels,), w.beta.dtype)).freeze("weight")
+    if scale and not center:
+        module.load(bias=constant(0, (channels,), w.gamma.dtype)).freeze("bias")
+    return module(x)  # type: ignore[no-any-return]  # one value
+
+
 @converts("layers.UnitNormalization", layout=AXIS, mask="pass")
 def unit_normalization(layer: LayerHandle, x: Value, *, axis: Axis = -1) -> Value:
     axes = layer.axes(x, axis)

@@ -29,6 +29,10 @@ CASES = [
         for c in (True, False)
         for s in (True, False)
     ),
+    case("group normalization", "Conv2D(6, 3), GroupNormalization(3)", (6, 6, 2), permutes=0),
+    case("group normalization of each channel", "Conv2D(6, 3), GroupNormalization(-1, scale=False)", (6, 6, 2), permutes=0),
+    case("group normalization of steps", "GroupNormalization(2, center=False, epsilon=1e-5)", (5, 4)),
+    case("group normalization along rows", "GroupNormalization(2, axis=1, center=False, scale=False)", (4, 3, 5)),
     case("unit normalization", "Dense(6), UnitNormalization()", (5,)),
     case("unit normalization of images", "Conv2D(4, 3), UnitNormalization(axis=[1, 3])", (6, 6, 2), permutes=0),
     case("normalization adapted", "Normalization(), Conv2D(3, 3)", (6, 6, 3), permutes=0),
