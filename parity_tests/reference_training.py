@@ -61,12 +61,14 @@ def make_variables():
 
 def applied(optimizer, variables):
     """One step as a graph, which is faster over 20 of them."""
-    return tf.function(lambda gradients: optimizer.apply(gradients, variables))
+    return tf.function(lambda gradients: optimizer.apply(gradients, variables), autograph=False)
 
 
 def applied_slices(optimizer, variable):
     shape = tf.constant(variable.shape, tf.int64)
-    return tf.function(lambda ids, values: optimizer.apply([tf.IndexedSlices(values, ids, shape)], [variable]))
+    return tf.function(
+        lambda ids, values: optimizer.apply([tf.IndexedSlices(values, ids, shape)], [variable]), autograph=False
+    )
 
 
 def optimizers(out):
@@ -191,20 +193,23 @@ def small_model(library):
     return library.Model(image, layers.Dense(3, name="last")(both))
 
 
-def trained(model, optimizer, apply, steps):
-    """Some steps of gradient descent on the mean squared error."""
+def trainer(model, optimizer, apply):
+    """Runs some steps of gradient descent on the mean squared error."""
     weights = model.trainable_variables
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(images, targets, scale):
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean((model(images, training=True) - targets) ** 2) * scale
         apply(tape.gradient(loss, [getattr(w, "value", w) if keras_3(w) else w for w in weights]), weights)
 
-    for number in steps:
-        images, targets = map(tf.constant, cases.samples(number))
-        scale = optimizer.dynamic_scale.numpy() if hasattr(optimizer, "dynamic_scale") else 1.0
-        step(images, targets, tf.constant(scale, tf.float64))
+    def train(steps):
+        for number in steps:
+            images, targets = map(tf.constant, cases.samples(number))
+            scale = optimizer.dynamic_scale.numpy() if hasattr(optimizer, "dynamic_scale") else 1.0
+            step(images, targets, tf.constant(scale, tf.float64))
+
+    return train
 
 
 def keras_3(variable):
@@ -214,14 +219,15 @@ def keras_3(variable):
 def saved(out, name, library, model, optimizer, apply, forms):
     """Trains, saves, goes on; the files as bytes, and the weights after that."""
     model.compile(optimizer, "mse")
-    trained(model, optimizer, apply, range(cases.BEFORE))
+    train = trainer(model, optimizer, apply)
+    train(range(cases.BEFORE))
     for form in forms:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / f"model.{form}"
             model.save(file)
             as_usual(file)
             out[f"state/{name}/{form}"] = np.frombuffer(file.read_bytes(), np.uint8)
-    trained(model, optimizer, apply, range(cases.BEFORE, cases.BEFORE + cases.AFTER))
+    train(range(cases.BEFORE, cases.BEFORE + cases.AFTER))
     for layer in model.layers:
         for number, array in enumerate(layer.get_weights()):
             out[f"state/{name}/{layer.name}/{number}"] = array

@@ -122,7 +122,7 @@ def test_scheduler():
 
 
 def test_directions_and_text():
-    assert "mode" not in render(callback({"class_name": "EarlyStopping", "config": {}}).expression)
+    assert render(callback({"class_name": "EarlyStopping", "config": {}}).expression) == "EarlyStopping(model)"
     piece = callback({"class_name": "EarlyStopping", "config": {"monitor": "val_accuracy", "patience": 3}})
     assert render(piece.expression) == 'EarlyStopping(model, monitor="val_accuracy", mode="max", patience=3)'
     compile(local_file("callbacks", [piece]), "callbacks.py", "exec")

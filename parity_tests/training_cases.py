@@ -317,7 +317,7 @@ INITIALIZERS = {
     "Orthogonal-2": ("Orthogonal", {"gain": 2.0}),
     "RandomUniform-2": ("RandomUniform", {"minval": -0.2, "maxval": 0.1}),
 }  # fmt: skip
-SIZES = {"dense": (120, 80), "conv": (3, 3, 24, 40), "depthwise": (3, 3, 60, 2)}
+SIZES = {"dense": (120, 80), "conv": (3, 3, 24, 40), "depthwise": (3, 3, 200, 8)}
 
 
 # -- callbacks --------------------------------------------------------------------------------------------
