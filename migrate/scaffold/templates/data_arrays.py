@@ -1,6 +1,7 @@
 """Arrays as Keras took them: x.npy and y.npy (or an .npz with x and y) in the data folder.
 
 __FILES__
+
 Optional: the same names with `_val` for validation, and sample_weight.npy. A .npy file is memory-mapped: it may be
 larger than memory. An .npz is read whole.
 """
