@@ -23,7 +23,7 @@ from safetensors.numpy import load_file
 from converters.weights import evaluate, from_json
 
 REFERENCE = Path(__file__).with_name("reference_fit.py")
-MODELS = ("mlp", "cnn", "recurrent", "text")
+MODELS = ("mlp", "cnn", "recurrent", "text", "regularized")
 SPLIT = 0.2
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "-1"}
 

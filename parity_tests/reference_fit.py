@@ -101,7 +101,28 @@ def text():
     return model, x.astype("int32"), y
 
 
-MODELS = {"mlp": mlp, "cnn": cnn, "recurrent": recurrent, "text": text}
+def regularized():
+    """Everything that weights and gradients can be told."""
+    x, y = digits()
+    l1 = keras.regularizers.L1(1e-3)
+    model = keras.Sequential(
+        [
+            keras.Input((64,), name="pixels"),
+            layers.Rescaling(1 / 16),
+            layers.Dense(16, kernel_regularizer="l2", activity_regularizer=l1),
+            layers.ReLU(),
+            layers.Dense(10, "softmax", kernel_constraint=keras.constraints.MaxNorm(0.8), bias_regularizer=l1),
+        ]
+    )
+    model.compile(
+        keras.optimizers.SGD(0.3, gradient_accumulation_steps=3, use_ema=True, ema_momentum=0.9),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    return model, x, y
+
+
+MODELS = {"mlp": mlp, "cnn": cnn, "recurrent": recurrent, "text": text, "regularized": regularized}
 
 
 def started(make, seed):

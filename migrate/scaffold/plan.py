@@ -61,6 +61,7 @@ class Plan:
     batch_norms: bool
     version: tuple[int, ...]
     compiled: Mapping[str, Any] = field(default_factory=dict)
+    calls: Mapping[str, Any] = field(default_factory=dict)  # of migration.json: where each layer has its output
 
     @property
     def class_name(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -72,6 +73,7 @@ def planned(source: Source, done: Translation, options: Options) -> tuple[Plan, 
         batch_norms="BatchNorm" in done.text,
         version=parse_version(source.keras_version) or (3,),
         compiled=source.training,
+        calls=json.loads(done.migration)["layers"],
     )
     training = training_of(plan)
     held = held_slots(source.arrays)

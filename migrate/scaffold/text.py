@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from converters.training import Loss, Piece
+from collections.abc import Sequence
+from dataclasses import replace
+
+from converters.training import Call, Loss, Name, Piece
+from converters.training.piece import HOMES
 from migrate.emit.literals import literal, prose
 from migrate.emit.names import identifier
 from migrate.scaffold.expressions import imports, local_file, render, tidy
@@ -10,7 +14,6 @@ from migrate.scaffold.fill import TEMPLATES, filled
 from migrate.scaffold.plan import Plan
 from migrate.scaffold.training import Training, with_rate
 
-LOCAL_FILES = ("optim", "schedules", "losses", "metrics", "callbacks", "initial", "constraints")
 PROBABILITIES = {"softmax": ".softmax(dim=-1)", "sigmoid": ".sigmoid()"}
 COMMENT_AT = 100  # columns up to which a comment stands at the end of its line
 
@@ -25,7 +28,7 @@ def training_files(plan: Plan, training: Training) -> dict[str, str]:
     }
     if plan.batch_norms:
         files["batch_norm.py"] = tidy(filled("batch_norm.py", norm_places(plan), conditions))
-    local = {f"{home}.py": local_file(home, training.pieces) for home in LOCAL_FILES}
+    local = {f"{home}.py": local_file(home, training.pieces) for home in HOMES}
     return files | {name: text for name, text in local.items() if text}
 
 
@@ -43,6 +46,10 @@ def flags(plan: Plan, training: Training) -> set[str]:
         "optimizer_state": bool(training.state),
         "per_token": bool(training.optimizer.per_token),
         "metrics": bool(training.metrics),
+        "penalty": bool(training.rules.penalties),
+        "constraints": bool(training.rules.constraints),
+        "accumulate": training.optimizer.accumulate > 1,
+        "gradients": training.optimizer.accumulate > 1,
     }
     return {name for name, holds in conditions.items() if holds}
 
@@ -66,20 +73,18 @@ def objective_places(plan: Plan, training: Training) -> dict[str, str]:
     """The losses and metrics, and what they are called with."""
     several = len(plan.outputs) > 1
     tensors = "list[Tensor]" if several else "Tensor"
+    body = forward_of_several(plan, training) if several else forward_of_one(plan, training)
     return {
-        "LOSSES": "\n".join(
-            commented(f"self.{attribute} = {render(loss.piece.expression)}", loss.piece)
-            for attribute, loss in loss_attributes(training)
-        ),
+        "LOSSES": "\n".join([*loss_lines(training), *activity_lines(training)]),
         "INPUTS_TYPE": "Tensor" if len(plan.inputs) == 1 else "list[Tensor]",
         "TARGETS_TYPE": tensors,
         "OUTPUTS_TYPE": tensors,
-        "FORWARD": forward_of_several(plan, training) if several else forward_of_one(plan, training.losses[0]),
+        "FORWARD": body,
         "SIZE": "len(targets[0])" if several else "len(targets)",
         **metric_places(plan, training),
-        "SHARE": "size * accelerator.num_processes / whole",
-        "PENALTY": "",
-        "PLUS_PENALTY": "",
+        "SHARE": share_of(training),
+        "PENALTY": " + ".join(penalty_terms(training.rules.penalties)),
+        "PLUS_PENALTY": " + penalty(objective)" if training.rules.penalties else "",
     }
 
 
@@ -112,9 +117,9 @@ def norm_places(plan: Plan) -> dict[str, str]:
 
 def update_places(training: Training, conditions: set[str]) -> dict[str, str]:
     """What follows the gradient."""
-    made = training.optimizer
+    made, rules = training.optimizer, training.rules
     optimizer = made.optimizer if training.learning_rate is None else with_rate(made.optimizer)
-    stateful = [name for name in ("scheduler", "average") if name in conditions]
+    stateful = [name for name in ("scheduler", "average", "gradients") if name in conditions]
     return {
         "OPTIMIZER": assigned("optimizer", optimizer),
         "SCHEDULER": assigned("scheduler", made.schedule),
@@ -125,9 +130,46 @@ def update_places(training: Training, conditions: set[str]) -> dict[str, str]:
             ["# Keras squares the gradient of an embedding token by token, not after their sum."]
             + [render(piece.expression) for piece in made.per_token]
         ),
-        "CONSTRAINTS": "",
+        "CONSTRAINTS": "\n".join(render(piece.expression) for piece in rules.constraints),
+        "ACCUMULATE": literal(made.accumulate),
         "STATEFUL": "".join(f", {name}={name}" for name in stateful),
     }
+
+
+def loss_lines(training: Training) -> list[str]:
+    return [
+        commented(f"self.{attribute} = {render(loss.piece.expression)}", loss.piece)
+        for attribute, loss in loss_attributes(training)
+    ]
+
+
+def activity_lines(training: Training) -> list[str]:
+    """The attribute that watches the outputs of layers with an activity regularizer."""
+    watching = ", ".join(render(piece.expression) for piece in training.rules.activities)
+    comments = dict.fromkeys(comment for piece in training.rules.activities for comment in piece.comments)
+    return (
+        [*(f"# {prose(comment, 110)}" for comment in comments), f"self.activities = [{watching}]"] if watching else []
+    )
+
+
+def penalty_terms(penalties: Sequence[Piece]) -> list[str]:
+    """The terms of the loss; several weights with one rule share a term."""
+    groups: dict[str, list[str]] = {}
+    for piece in penalties:
+        term: Call = piece.expression
+        rule = render(replace(term, args=(Name("weight"), *term.args[1:])))
+        groups.setdefault(rule, []).append(render(term.args[0]))
+    return [
+        rule.replace("(weight", f"({weights[0]}", 1) if len(weights) == 1
+        else f"sum({rule} for weight in ({', '.join(weights)}))"
+        for rule, weights in groups.items()
+    ]  # fmt: skip
+
+
+def share_of(training: Training) -> str:
+    """The factor with which the mean of the losses of all processes is the loss of the whole batch."""
+    reductions = [dict(loss.piece.expression.options).get("reduction", "mean") for loss in training.losses]
+    return "accelerator.num_processes" if "sum" in reductions else "size * accelerator.num_processes / whole"
 
 
 def loss_attributes(training: Training) -> list[tuple[str, Loss]]:
@@ -137,13 +179,15 @@ def loss_attributes(training: Training) -> list[tuple[str, Loss]]:
     return [(f"loss_{identifier(loss.output)}", loss) for loss in training.losses]
 
 
-def forward_of_one(plan: Plan, loss: Loss) -> str:
+def forward_of_one(plan: Plan, training: Training) -> str:
     """The body of `Objective.forward` where the model has one output."""
     inputs = "inputs" if len(plan.inputs) == 1 else "*inputs"
+    loss = training.losses[0]
+    activity = " + sum(activity.take() for activity in self.activities)" if training.rules.activities else ""
     if loss.on == "logits":
         probabilities = f"logits{PROBABILITIES[plan.activation]}"
-        return f"logits = self.model.logits({inputs})\nreturn self.loss(logits, targets), {probabilities}"
-    return f"outputs = self.model({inputs})\nreturn self.loss(outputs, targets), outputs"
+        return f"logits = self.model.logits({inputs})\nreturn self.loss(logits, targets){activity}, {probabilities}"
+    return f"outputs = self.model({inputs})\nreturn self.loss(outputs, targets){activity}, outputs"
 
 
 def forward_of_several(plan: Plan, training: Training) -> str:
@@ -156,6 +200,7 @@ def forward_of_several(plan: Plan, training: Training) -> str:
         index = positions[loss.output]
         weight = "" if loss.weight == 1 else f"{literal(loss.weight)} * "
         terms.append(f"{weight}self.{attribute}(outputs[{index}], targets[{index}])")
+    terms += ["sum(activity.take() for activity in self.activities)"] if training.rules.activities else []
     return f"outputs = list(self.model({inputs}){ending})\nreturn {' + '.join(terms)}, outputs"
 
 

@@ -10,6 +10,7 @@ from converters.errors import Unsupported, UserError
 from converters.training import Call, Loss, Name, Optimizer, Output, Piece, losses, optimizer
 from converters.training.metrics import Metric, metric
 from migrate.scaffold.plan import Plan, output_of, trainable_variables
+from migrate.scaffold.weights import Rules, rules_of
 
 DEFAULT_LOSS = {"softmax": "sparse_categorical_crossentropy", "sigmoid": "binary_crossentropy", "": "mse"}
 
@@ -23,13 +24,14 @@ class Training:
     losses: tuple[Loss, ...]
     metrics: tuple[Metric, ...]
     stated: bool
+    rules: Rules
     state: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def pieces(self) -> list[Piece]:
         resumed = [self.resume] if self.resume is not None else []
         measured = [*(loss.piece for loss in self.losses), *(metric.piece for metric in self.metrics)]
-        return [*self.optimizer.pieces, *resumed, *measured]
+        return [*self.optimizer.pieces, *resumed, *measured, *self.rules.pieces]
 
     @property
     def resume(self) -> Piece | None:
@@ -63,6 +65,7 @@ def training_of(plan: Plan) -> Training:
             made,
             tuple(_metrics(plan, made)),
             bool(compiled),
+            rules_of(plan.project, plan.calls, plan.version),
         )
     except Unsupported as error:
         raise UserError(error.reason, remedy=error.way_out) from error

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -16,6 +17,9 @@ class PerStep(LRScheduler):
 
     def get_lr(self) -> list[float]:
         return [self.rate(self.last_epoch)] * len(self.optimizer.param_groups)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: value for name, value in super().state_dict().items() if name != "rate"}
 
 
 def exponential_decay(step: int, initial: float, steps: float, rate: float, staircase: bool = False) -> float:
@@ -86,3 +90,10 @@ class Schedules:
     def step(self) -> None:
         for part in self.parts:
             part.step()
+
+    def state_dict(self) -> dict[int, Any]:
+        return {index: part.state_dict() for index, part in enumerate(self.parts)}
+
+    def load_state_dict(self, state: dict[int, Any]) -> None:
+        for index, part in enumerate(self.parts):
+            part.load_state_dict(state[index])

@@ -11,7 +11,12 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_state_dict,
+    set_state_dict,
+)
 from torch.optim import Optimizer
 
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)  # whatever DDP or FSDP did: the tensors of one process
@@ -26,6 +31,7 @@ class Checkpoint:
     def __init__(self, folder: str, objective: nn.Module, optimizer: Optimizer, **others: Any) -> None:
         self.folder, self.path = Path(folder), Path(folder) / "checkpoint.pt"
         self.objective, self.optimizer, self.others = objective, optimizer, others
+        self.first = os.environ.get("RANK", "0") == "0"  # the process that writes
 
     def begin(self, config: Any) -> list[dict[str, float]]:
         """The history of a new run, or of the one that goes on."""
@@ -49,14 +55,20 @@ class Checkpoint:
 
     def save(self, history: list[dict[str, float]]) -> None:
         model, optimizer = get_state_dict(self.objective, self.optimizer, options=WHOLE)
-        if int(os.environ.get("RANK", "0")) > 0:
-            return
         others = {name: part.state_dict() for name, part in self.others.items()}
-        weights = {name.removeprefix("model."): tensor.clone(memory_format=torch.contiguous_format) for name, tensor in model.items()}
-        state = {"model": model, "optimizer": optimizer, "history": history, **others}
-        self.write("weights.safetensors", lambda path: save_file(weights, path))
-        self.write("history.json", lambda path: path.write_text(json.dumps(history, indent=1)))
-        self.write("checkpoint.pt", lambda path: torch.save(state, path))
+        self.save_weights(model)
+        if self.first:
+            self.write("history.json", lambda path: path.write_text(json.dumps(history, indent=1)))
+            state = {"model": model, "optimizer": optimizer, "history": history, **others}
+            self.write("checkpoint.pt", lambda path: torch.save(state, path))
+
+    def save_weights(self, model: dict[str, Any] | None = None) -> None:
+        """The weights of the model as `model.py` takes them."""
+        model = get_model_state_dict(self.objective, options=WHOLE) if model is None else model
+        layout = torch.contiguous_format
+        weights = {name.removeprefix("model."): tensor.clone(memory_format=layout) for name, tensor in model.items()}
+        if self.first:
+            self.write("weights.safetensors", lambda path: save_file(weights, path))
 
     def write(self, name: str, writer: Callable[[Path], Any]) -> None:
         beside = self.folder / f"{name}.part"

@@ -70,8 +70,9 @@ class Objective(nn.Module):
 
 
 #: if penalty
-def penalty(model: nn.Module) -> Tensor:
+def penalty(objective: nn.Module) -> Tensor:
     """What Keras' regularizers add to the loss."""
+    model = getattr(objective, "module", objective).model  # DDP keeps it in `module`
     return __PENALTY__
 
 
@@ -104,6 +105,22 @@ class Averages:
         return logs
 
 
+#: if accumulate
+class Gradients:
+    """The sums of gradients that wait for the next update, as a part of a checkpoint."""
+
+    def __init__(self, objective: nn.Module) -> None:
+        self.parameters = list(objective.parameters())
+
+    def state_dict(self) -> dict[int, Tensor]:
+        return {index: p.grad for index, p in enumerate(self.parameters) if p.grad is not None}
+
+    def load_state_dict(self, state: dict[int, Tensor]) -> None:
+        for index, gradient in state.items():
+            self.parameters[index].grad = gradient.to(self.parameters[index])
+
+
+#: end
 def main(config: Config) -> None:
     autocast = config.precision if config.precision in ("bf16", "fp16") else "no"
     accelerator = Accelerator(mixed_precision=autocast, cpu=not torch.accelerator.is_available())
@@ -148,9 +165,15 @@ def main(config: Config) -> None:
     #: if average
     __AVERAGE__
     #: end
+    #: if accumulate
+    gradients = Gradients(objective)
+    #: end
     averages = Averages(accelerator)
     checkpoint = Checkpoint(config.output, objective, optimizer__STATEFUL__)
     history = checkpoint.begin(config)
+    #: if accumulate
+    batches = len(history) * len(train_loader)
+    #: end
     board = tensorboard(config.output, len(history)) if rank == 0 else None
 
     for epoch in range(len(history), config.epochs):
@@ -164,7 +187,24 @@ def main(config: Config) -> None:
             size, share = shared(__SIZE__, accelerator)
             loss, outputs = objective(inputs, targets)
             loss = loss * share__PLUS_PENALTY__
+            averages.update(loss, size, outputs, targets)
+            #: if accumulate
+            accelerator.backward(loss / __ACCUMULATE__)
+            batches += 1
+            if batches % __ACCUMULATE__:  # gradients add up, over the end of an epoch too
+                #: if average
+                average.update()
+                #: end
+                #: if constraints
+                __CONSTRAINTS__
+                #: end
+                #: if scheduler
+                scheduler.step()
+                #: end
+                continue
+            #: else
             accelerator.backward(loss)
+            #: end
             #: if clip
             accelerator.unscale_gradients()
             __CLIP__
@@ -180,7 +220,6 @@ def main(config: Config) -> None:
             #: if scheduler
             scheduler.step()
             #: end
-            averages.update(loss, size, outputs, targets)
         logs = averages.compute()
         if val_loader is not None:
             logs |= {f"val_{name}": value for name, value in evaluate(objective, val_loader, averages).items()}

@@ -1,0 +1,113 @@
+"""Regularizers and constraints of a model's layers, for the parameters that they are about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from converters.errors import Unsupported
+from converters.graph import Graph, Layer, Module, Node
+from converters.training import Piece, Variable
+from converters.training.weights import activity_regularizer, constraint, regularizer
+from migrate.emit.project import Project
+
+NAMES = {"Norm": ("gamma", "beta"), "Embedding": ("embeddings", ""), "PReLU": ("alpha", "")}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What layers say about their weights: terms of the loss, what watches outputs, what follows an update."""
+
+    penalties: tuple[Piece, ...] = ()
+    activities: tuple[Piece, ...] = ()
+    constraints: tuple[Piece, ...] = ()
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        return (*self.penalties, *self.activities, *self.constraints)
+
+
+def rules_of(project: Project, calls: Mapping[str, Any], version: tuple[int, ...]) -> Rules:
+    """`calls`: of migration.json, by layer. Raises Unsupported for a rule that finds no parameter or module."""
+    layers = dict(all_layers(project.source))
+    penalties: list[Piece] = []
+    constraints: list[Piece] = []
+    used: set[tuple[str, str]] = set()
+    for key, module, name in project.names.state(project.graph):
+        layer = _owner(layers.get(module.origin), name)
+        if layer is None or name not in module.learned:
+            continue
+        variable, role = Variable(key, module.state[name]), role_of(module, layer, name)
+        for what, found, made in (("regularizer", penalties, regularizer), ("constraint", constraints, constraint)):
+            config = layer.config.get(f"{role}_{what}")
+            used.add((layer.path, f"{role}_{what}"))
+            found += [made(config, variable)] if config is not None else []
+    for layer in layers.values():
+        _check_used(layer, used)
+    watched = [_activity(layer, calls, version) for layer in layers.values() if watches(layer)]
+    return Rules(tuple(penalties), tuple(watched), tuple(constraints))
+
+
+def all_layers(graph: Graph) -> Iterator[tuple[str, Layer]]:
+    """(path, layer), those within others included."""
+    for node in graph.nodes:
+        assert isinstance(node, Node)
+        yield from _with_children(node.layer)
+
+
+def _with_children(layer: Layer) -> Iterator[tuple[str, Layer]]:
+    yield layer.path, layer
+    for child in layer.children.values():
+        yield from _with_children(child)
+    if layer.graph is not None:
+        yield from all_layers(layer.graph)
+
+
+def _owner(layer: Layer | None, name: str) -> Layer | None:
+    """The layer whose config speaks of a parameter: that which a wrapper wraps."""
+    while layer is not None and layer.children:
+        wanted = "backward_layer" if "_reverse" in name else "forward_layer"
+        layer = layer.children.get(wanted) or next(iter(layer.children.values()))
+    return layer
+
+
+def role_of(module: Module, layer: Layer, name: str) -> str:
+    """What Keras calls a parameter: `kernel`, `recurrent`, `bias`, `gamma`, `embeddings` ..."""
+    kernel, bias = next((names for part, names in NAMES.items() if part in module.constructor), ("kernel", "bias"))
+    if "weight_hh" in name:
+        return "recurrent"
+    if "bias" in name:
+        return bias
+    if layer.class_name.startswith("Depthwise"):
+        return "depthwise"
+    if layer.class_name.startswith("Separable"):
+        return "depthwise" if module.kwargs.get("groups", 1) > 1 else "pointwise"
+    return kernel
+
+
+def _check_used(layer: Layer, used: set[tuple[str, str]]) -> None:
+    """A rule about a weight that was not met must not be lost without a word."""
+    for key, config in layer.config.items():
+        rule = key.endswith(("_regularizer", "_constraint")) and key != "activity_regularizer"
+        learns = layer.trainable and not layer.children and (layer.config.get("use_bias", True) or "bias" not in key)
+        if rule and config is not None and learns and (layer.path, key) not in used:
+            raise Unsupported(f"{key} of the layer {layer.path!r}", "take it out of the layer, or write it in train.py")
+
+
+def watches(layer: Layer) -> bool:
+    stated = layer.config.get("activity_regularizer") is not None
+    return stated or layer.class_name == "ActivityRegularization"
+
+
+def _activity(layer: Layer, calls: Mapping[str, Any], version: tuple[int, ...]) -> Piece:
+    """A hook on the module that makes the output of the layer."""
+    places = [place for made in calls.get(layer.path, {}).get("calls", {}).values() for place in made]
+    modules = [place["module"] for place in places]
+    config = layer.config.get("activity_regularizer")
+    if len(modules) != 1 or not modules[0] or config is None:
+        raise Unsupported(
+            f"the activity regularizer of the layer {layer.path!r}, whose output is made by no module of its own",
+            "in Keras, give it to a layer without activation that is called once, followed by an Activation layer",
+        )
+    return activity_regularizer(config, modules[0], version=version)
