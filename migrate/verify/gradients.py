@@ -19,7 +19,8 @@ from migrate.verify.switches import dropout_off, keras_batch_norm
 
 # What is left of a sum whose terms cancel is rounding of the terms: errors of gradients below 1e-2 of the largest are
 # measured against that (a bias in front of a BatchNorm has the gradient 0, and both frameworks give 1e-17).
-OF_THE_LARGEST = 1e-2
+# In float32, where terms are rounded to 1e-7, what is left of them is measured against the largest itself.
+OF_THE_LARGEST = {"float64": 1e-2, "float32": 1.0}
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def _compared(
 ) -> list[Finding]:
     leak = leak_of(bundle, f"gradients, {mode}")
     everything = [*truth.weights.values(), *(array for array in truth.inputs if array is not None)]
-    floor = OF_THE_LARGEST * max((scale_of(array) for array in everything), default=1.0)
+    floor = OF_THE_LARGEST[dtype] * max((scale_of(array) for array in everything), default=1.0)
     owners = layers_of_paths(emitted)
     findings = []
     learning = {path for path, info in bundle.weights.items() if info.trainable}

@@ -20,7 +20,7 @@ from migrate.verify.bundle import Bundle
 from migrate.verify.criterion import Array, refused, scale_of
 from migrate.verify.emitted import Emitted
 from migrate.verify.forward import described, judge, leak_notes, leak_of
-from migrate.verify.gradients import layers_of_paths, name_of, state_by_path
+from migrate.verify.gradients import OF_THE_LARGEST, layers_of_paths, name_of, state_by_path
 from migrate.verify.report import Check, Finding
 from migrate.verify.switches import dropout_off, keras_batch_norm, untold
 from migrate.verify.trainer import Recipe, recipe
@@ -132,7 +132,7 @@ def _compared(emitted: Emitted, bundle: Bundle, dtype: str, number: int, found: 
         verdict = judge(dtype, given, array, real.weights[path], leak, norm_only=True)
         yield Finding(name_of(bundle, path), verdict, owners.get(path, ""), case)
     for slot, arrays in expected.slots.items():
-        floor = 1e-4 * max((scale_of(array) for array in real.slots[slot].values()), default=1.0)
+        floor = OF_THE_LARGEST[dtype] * max((scale_of(array) for array in real.slots[slot].values()), default=1.0)
         for path, array in arrays.items():
             given = found.slots.get(slot, {}).get(path)
             if given is not None:
