@@ -109,21 +109,21 @@ def local_file(home: str, pieces: Iterable[Piece]) -> str:
     wanted = [target.partition(".")[2] for piece in pieces for target in piece.locals if target.startswith(f"{home}.")]
     if not wanted:
         return ""
-    definitions, imports = _definitions(home)
+    sources, imports = _sources(home)
     body: dict[str, str] = {}
-    for name in [name for name in definitions if name in wanted]:
-        _add(name, definitions, body)
+    for name in [name for name in sources if name in wanted]:
+        _add(name, sources, body)
     title = inspect.getdoc(importlib.import_module(f"{LOCAL}.{home}")) or ""
     end = "\n" if "\n" in title else ""
     return tidy("\n\n\n".join([f'"""{title}{end}"""\n\n' + "\n".join(imports), *body.values()]))
 
 
-def _add(name: str, definitions: Mapping[str, str], body: dict[str, str]) -> None:
+def _add(name: str, sources: Mapping[str, str], body: dict[str, str]) -> None:
     """A definition, after everything that it uses."""
-    for used in definitions:
-        if used in _names(definitions[name]) and used not in body and used != name:
-            _add(used, definitions, body)
-    body.setdefault(name, definitions[name])
+    for used in sources:
+        if used in _names(sources[name]) and used not in body and used != name:
+            _add(used, sources, body)
+    body.setdefault(name, sources[name])
 
 
 def tidy(text: str) -> str:
@@ -135,8 +135,13 @@ def tidy(text: str) -> str:
     return formatted(done.stdout or text)
 
 
+def definitions(home: str) -> list[str]:
+    """The names of everything that the files of one home define."""
+    return list(_sources(home)[0])
+
+
 @cache
-def _definitions(home: str) -> tuple[dict[str, str], list[str]]:
+def _sources(home: str) -> tuple[dict[str, str], list[str]]:
     """Name -> source of everything that the files of one home define, in their order; and their imports, one each."""
     found: dict[str, str] = {}
     imports: dict[str, None] = {}
