@@ -9,12 +9,13 @@ from pathlib import Path
 
 from safetensors.numpy import save_file
 
-from migrate.emit.readme import readme
+from converters.errors import UserError
 from migrate.pipeline import Conversion, Progress, Translation, check_name, count_layers, translate
 from migrate.readers import Source, read
 from migrate.readers.version import parse_version
 from migrate.scaffold.data import data_files
 from migrate.scaffold.plan import Options, Plan, activation_of, interface, trainable_variables, with_targets
+from migrate.scaffold.readme import project_readme
 from migrate.scaffold.slots import held_slots, optimizer_state
 from migrate.scaffold.text import training_files
 from migrate.scaffold.tools import tool_files
@@ -37,6 +38,10 @@ def scaffold_file(
     """Model file -> folder of the training project. Raises UserError; nothing is written then."""
     start = time.perf_counter()
     check_name(name)
+    if options.trainer != "plain":
+        raise UserError(
+            f"--trainer {options.trainer} is not there yet", remedy="leave it out: train.py is plain PyTorch"
+        )
     check_free(folder, overwrite=overwrite)
     progress("read")
     with read(path, weights=weights, input_shape=input_shape) as source:
@@ -89,7 +94,7 @@ def project_files(done: Translation, plan: Plan, training: Training) -> dict[str
     return {
         "model.py": done.text,
         "migration.json": done.migration,
-        "README.md": readme(plan.project),
+        "README.md": project_readme(plan, training),
         **training_files(plan, training),
         **tool_files(plan),
         **data_files(plan),

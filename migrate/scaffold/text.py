@@ -75,7 +75,7 @@ def objective_places(plan: Plan, training: Training) -> dict[str, str]:
     tensors = "list[Tensor]" if several else "Tensor"
     body = forward_of_several(plan, training) if several else forward_of_one(plan, training)
     return {
-        "LOSSES": "\n".join([*loss_lines(training), *activity_lines(training)]),
+        "LOSSES": "\n".join([*todo_lines(training), *loss_lines(training), *activity_lines(training)]),
         "INPUTS_TYPE": "Tensor" if len(plan.inputs) == 1 else "list[Tensor]",
         "TARGETS_TYPE": tensors,
         "OUTPUTS_TYPE": tensors,
@@ -134,6 +134,12 @@ def update_places(training: Training, conditions: set[str]) -> dict[str, str]:
         "ACCUMULATE": literal(made.accumulate),
         "STATEFUL": "".join(f", {name}={name}" for name in stateful),
     }
+
+
+def todo_lines(training: Training) -> list[str]:
+    """Marked places that raise: what the user has to write before the first step."""
+    texts = [literal(f"TODO: {prose(text, 300)}") for text in training.todo]
+    return [f"raise NotImplementedError({text})" for text in texts]
 
 
 def loss_lines(training: Training) -> list[str]:

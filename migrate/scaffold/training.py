@@ -18,13 +18,15 @@ DEFAULT_LOSS = {"softmax": "sparse_categorical_crossentropy", "sigmoid": "binary
 @dataclass(frozen=True)
 class Training:
     """What happens to a batch. `stated`: whether the file says so, or the defaults of this toolkit do.
-    `state`: that of the optimizer, for optimizer.safetensors."""
+    `todo`: what the user has to write. `state`: that of the
+    optimizer, for optimizer.safetensors."""
 
     optimizer: Optimizer
     losses: tuple[Loss, ...]
     metrics: tuple[Metric, ...]
     stated: bool
     rules: Rules
+    todo: tuple[str, ...] = ()
     state: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -54,7 +56,8 @@ def training_of(plan: Plan) -> Training:
     """The pieces. Raises UserError that names what is not Keras' own."""
     compiled, options = plan.compiled, plan.options
     try:
-        made = tuple(_losses(plan))
+        todo: list[str] = []
+        made = tuple(_losses(plan, todo))
         return Training(
             optimizer(
                 options.optimizer or compiled.get("optimizer") or compiled.get("optimizer_config") or "adam",
@@ -63,21 +66,30 @@ def training_of(plan: Plan) -> Training:
                 version=plan.version,
             ),
             made,
-            tuple(_metrics(plan, made)),
+            tuple(_metrics(plan, made, todo)),
             bool(compiled),
             rules_of(plan.project, plan.calls, plan.version),
+            tuple(todo),
         )
     except Unsupported as error:
         raise UserError(error.reason, remedy=error.way_out) from error
 
 
-def _losses(plan: Plan) -> list[Loss]:
+def _losses(plan: Plan, todo: list[str]) -> list[Loss]:
     outputs = [output_of(port, plan.activation) for port in plan.outputs]
-    stated = plan.options.loss or plan.compiled.get("loss") or DEFAULT_LOSS[plan.activation]
-    return losses(stated, outputs, plan.compiled.get("loss_weights"), exact=plan.exact, version=plan.version)
+    default = DEFAULT_LOSS[plan.activation]
+    stated = plan.options.loss or plan.compiled.get("loss") or default
+    given = {"exact": plan.exact, "version": plan.version}
+    try:
+        return losses(stated, outputs, plan.compiled.get("loss_weights"), **given)
+    except Unsupported as error:
+        if not plan.options.allow_todo:
+            raise
+        todo.append(f"{error.reason}: {error.way_out}")
+        return losses(default, outputs, **given)
 
 
-def _metrics(plan: Plan, made: Sequence[Loss]) -> list[Metric]:
+def _metrics(plan: Plan, made: Sequence[Loss], todo: list[str]) -> list[Metric]:
     """Metrics as they stand in the compile configuration, called with the outputs and what the losses get."""
     stated = plan.options.metrics or plan.compiled.get("metrics")
     if stated is None and not plan.compiled:
@@ -86,17 +98,25 @@ def _metrics(plan: Plan, made: Sequence[Loss]) -> list[Metric]:
     kinds = {loss.output or outputs[0].name: loss.targets for loss in made}
     found = []
     for output, config in per_output(stated, outputs):
-        sparse = kinds.get(output.name) == "classes"
-        one = metric(config, output, sparse=sparse)
-        if one.on == "logits":  # of the probabilities, which metrics get here
-            one = metric(config, replace(output, activation=""), sparse=sparse)
-        if one.targets != kinds.get(output.name):
-            raise Unsupported(
-                f"the metric {one.name} needs {one.targets} as targets, the loss of {output.name!r} another form",
-                "take the metric out of compile(), or give --metrics",
-            )
-        found.append(one)
+        try:
+            found.append(_metric(config, output, kinds.get(output.name, "values")))
+        except Unsupported as error:
+            if not plan.options.allow_todo:
+                raise
+            todo.append(f"{error.reason}: {error.way_out}")
     return found
+
+
+def _metric(config: Any, output: Output, targets: str) -> Metric:
+    one = metric(config, output, sparse=targets == "classes")
+    if one.on == "logits":  # of the probabilities, which metrics get here
+        one = metric(config, replace(output, activation=""), sparse=targets == "classes")
+    if one.targets != targets:
+        raise Unsupported(
+            f"the metric {one.name} needs {one.targets} as targets, the loss of {output.name!r} another form",
+            "take the metric out of compile(), or give --metrics",
+        )
+    return one
 
 
 def per_output(stated: Any, outputs: Sequence[Output]) -> Iterator[tuple[Output, Any]]:

@@ -1,0 +1,86 @@
+"""README.md of a training project: that of the model, and how to train it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from converters.training import Piece
+from migrate.emit.literals import prose
+from migrate.emit.names import identifier
+from migrate.emit.readme import readme
+from migrate.scaffold.data import data_readme
+from migrate.scaffold.expressions import render
+from migrate.scaffold.plan import Plan
+from migrate.scaffold.training import Training
+
+
+def project_readme(plan: Plan, training: Training) -> str:
+    """The whole text."""
+    sections = [_train(plan), _said(plan, training), _several(), _tools(plan)]
+    parts = ["\n".join(lines) for lines in sections]
+    return "\n\n".join([readme(plan.project).rstrip(), parts[0], data_readme(plan).rstrip(), *parts[1:]]) + "\n"
+
+
+def _train(plan: Plan) -> Iterator[str]:
+    run = f"runs/{identifier(plan.class_name)}"
+    yield from ("## Train", "```", "pip install -r requirements.txt")
+    yield f"python train.py --epochs {plan.options.epochs}"
+    yield f"torchrun --nproc-per-node 2 train.py --epochs {2 * plan.options.epochs} --resume"
+    yield from ("tensorboard --logdir runs", "```")
+    yield "The options are the fields of `Config` in `train.py`; `python train.py --help` lists them."
+    yield f"`{run}` holds `weights.safetensors` (as the one beside `model.py`), `history.json` (as Keras' `History`),"
+    yield "`checkpoint.pt` and TensorBoard's curves, all written at the end of each epoch. `--resume` goes on there; a run"
+    yield "that was killed ends with the same bits as one that was not."
+
+
+def _said(plan: Plan, training: Training) -> Iterator[str]:
+    """What the file says about training, and what of it is not exact."""
+    yield "## What the Keras file says"
+    if not training.stated:
+        yield "It was not compiled: optimizer, loss and metrics are defaults of tf2torch. `scaffold --optimizer --loss"
+        yield "--metrics` chooses others by their Keras names."
+    yield from ("| | |", "|---|---|")
+    yield f"| optimizer | `{code(training.optimizer.optimizer)}` |"
+    if training.optimizer.schedule is not None:
+        yield f"| learning rate | `{code(training.optimizer.schedule)}` |"
+    for loss in training.losses:
+        of = f" of `{prose(loss.output)}`, times {loss.weight}" if len(training.losses) > 1 else ""
+        yield f"| loss{of} | `{code(loss.piece)}` of the {loss.on} |"
+    for metric in training.metrics:
+        yield f"| metric | `{prose(metric.name)}`: `{code(metric.piece)}` |"
+    if training.state:
+        yield "| state | `optimizer.safetensors`: training goes on with the momenta and step count of Keras |"
+    yield ""
+    yield "What the file does not hold, and `fit` was told: epochs, batch size, callbacks, class weights."
+    drift = list(dict.fromkeys(text for piece in training.pieces for text in piece.drift))
+    if drift:
+        yield "Differs from Keras (`tf2torch scaffold --exact` emits what does not):"
+        yield from (f"- {text}" for text in drift)
+
+
+def code(piece: Piece) -> str:
+    """An expression between backquotes in a table; its strings are literals, so of printable ASCII."""
+    return render(piece.expression).replace("`", "'").replace("|", "\\|")
+
+
+def _several() -> Iterator[str]:
+    yield "## More than one device"
+    yield "`train.py` runs on Hugging Face Accelerate: `torchrun --nproc-per-node N train.py` trains with DDP on N GPUs, or N"
+    yield "CPU processes. `--batch-size` is that of all of them; each takes its part of the same batches, BatchNorm counts over"
+    yield "whole batches, and the losses are those of one process. A checkpoint goes on with any number of processes."
+    yield "FSDP: `accelerate launch --use_fsdp --fsdp_version 2 --num_processes N train.py` (not tried by tf2torch's tests)."
+    yield "`--precision bf16` or `fp16` computes under autocast. Losses that look at a whole batch at once (Dice, Tversky)"
+    yield "or leave samples out (ignore_class) are averaged over the processes' parts, which is not the same."
+
+
+def _tools(plan: Plan) -> Iterator[str]:
+    run = f"runs/{identifier(plan.class_name)}/weights.safetensors"
+    yield from ("## Evaluate, predict, export", "```")
+    yield f"python evaluate.py --data data --weights {run}"
+    yield f"python predict.py --data data --weights {run}"
+    yield f"python export.py --weights {run}"
+    yield from (
+        "```",
+        "`export.py` writes torch.export's and ONNX form, on request a TorchScript trace, each compared with the",
+    )
+    yield "model before it gets its name."

@@ -1,0 +1,158 @@
+"""The training project as a new user meets it: what is written, that every program runs as it is, what is refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import migrate
+from converters.errors import UserError
+from migrate.cli import main
+from parity_tests import projects
+
+PROGRAMS = {"train.py", "data.py", "evaluate.py", "predict.py", "export.py"}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scaffolded project that was trained for two epochs."""
+    folder = tmp_path_factory.mktemp("scaffold") / "mlp"
+    migrate.scaffold(projects.fitted() / "mlp" / "initial.keras", folder, name="Digits")
+    options = ("--data", projects.data_of("mlp"), "--epochs", 2, "--validation-split", 0.2, "--learning-rate", 0.01)
+    projects.run(folder, "train.py", *options)
+    return folder
+
+
+def edited(model: Path, target: Path, **compiled: object) -> Path:
+    """A copy of a .keras file with another compile configuration."""
+    with zipfile.ZipFile(model) as source, zipfile.ZipFile(target, "w") as copy:
+        for name in source.namelist():
+            content = source.read(name)
+            if name == "config.json":
+                config = json.loads(content)
+                config["compile_config"] = {**(config.get("compile_config") or {}), **compiled} if compiled else None
+                content = json.dumps(config).encode()
+            copy.writestr(name, content)
+    return target
+
+
+def scaffold(*options: object) -> tuple[int, str]:
+    done = CliRunner().invoke(main, ["scaffold", *map(str, options)])
+    return done.exit_code, done.output
+
+
+def test_project_is_complete_and_clean(project: Path) -> None:
+    assert PROGRAMS | {"model.py", "README.md", "requirements.txt", "migration.json"} <= {
+        f.name for f in project.iterdir()
+    }
+    texts = sorted(project.glob("*.py"))
+    for line in (["check"], ["format", "--check"]):
+        command = [sys.executable, "-m", "ruff", *line, "--isolated", "--line-length=120", *texts]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=project)
+        assert done.returncode == 0, done.stdout
+    assert not [text.name for text in texts if "migrate" in text.read_text() or "converters" in text.read_text()]
+
+
+def test_training_learns_and_leaves_curves(project: Path) -> None:
+    run = project / "runs" / "digits"
+    history = projects.history(run)
+    assert len(history) == 2
+    assert history[0].keys() == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert history[1]["loss"] < history[0]["loss"]
+    assert list(run.glob("events.out.tfevents*"))
+    assert not list(run.glob("*.part"))
+
+
+def test_run_is_not_overwritten(project: Path) -> None:
+    said = projects.run(project, "train.py", "--data", projects.data_of("mlp"), code=1)
+    assert "--resume goes on with it" in said
+
+
+def test_evaluate_predict_export(project: Path) -> None:
+    weights = ("--weights", "runs/digits/weights.safetensors")
+    said = projects.run(project, "evaluate.py", "--data", projects.data_of("mlp"), *weights)
+    assert json.loads(said[said.index("{") : said.index("}") + 1]).keys() == {"loss", "accuracy"}
+    projects.run(project, "predict.py", "--data", projects.data_of("mlp"), *weights)
+    predictions = np.load(project / "predictions.npy")
+    assert predictions.shape == (300, 10)
+    np.testing.assert_allclose(predictions.sum(1), 1, rtol=1e-5)
+    projects.run(project, "export.py", "program", "onnx", "torchscript", *weights)
+    assert {file.name for file in (project / "exported").iterdir()} == {"model.pt2", "model.onnx", "model.pt"}
+
+
+def test_export_refuses_what_differs(project: Path) -> None:
+    text = (project / "export.py").read_text()
+    wrong = text.replace("expected = flat(model(*inputs))", "expected = [1.01 * x for x in flat(model(*inputs))]")
+    assert wrong != text
+    (project / "export_wrong.py").write_text(wrong)
+    projects.run(project, "export_wrong.py", "torchscript", "-o", "wrong", code=1)
+    assert not (project / "wrong" / "model.pt").exists()
+
+
+def test_never_compiled_model_gets_defaults_that_are_said(tmp_path: Path) -> None:
+    model = edited(projects.fitted() / "mlp" / "initial.keras", tmp_path / "bare.keras")
+    assert scaffold(model, "-o", tmp_path / "bare")[0] == 0
+    assert "It was not compiled" in (tmp_path / "bare" / "README.md").read_text()
+    assert "torch.optim.Adam" in (tmp_path / "bare" / "train.py").read_text()
+    code, _ = scaffold(model, "-o", tmp_path / "chosen", "--optimizer", "lion", "--loss", "poisson", "--metrics", "mse")
+    assert code == 0
+    assert "class Lion" in (tmp_path / "chosen" / "optim.py").read_text()
+
+
+def custom_loss(tmp_path: Path) -> Path:
+    loss = {"module": "builtins", "class_name": "function", "config": "my_loss", "registered_name": "mine>my_loss"}
+    return edited(projects.fitted() / "mlp" / "initial.keras", tmp_path / "custom.keras", loss=loss)
+
+
+def test_unknown_loss_is_named_and_nothing_written(tmp_path: Path) -> None:
+    code, said = scaffold(custom_loss(tmp_path), "-o", tmp_path / "out")
+    assert code == 2
+    assert "my_loss" in said
+    assert "what to do" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_loss_becomes_a_marked_place(tmp_path: Path) -> None:
+    assert scaffold(custom_loss(tmp_path), "-o", tmp_path / "out", "--allow-todo")[0] == 0
+    said = projects.run(tmp_path / "out", "train.py", "--data", projects.data_of("mlp"), code=1)
+    assert "NotImplementedError: TODO: the loss 'my_loss'" in said
+
+
+def test_strings_of_a_file_stay_strings(tmp_path: Path) -> None:
+    name = '"); import os; os.abort() #\n__OPTIMIZER__'
+    metric = {
+        "class_name": "CategoricalAccuracy",
+        "module": "keras.metrics",
+        "config": {"name": name},
+        "registered_name": None,
+    }
+    loss = {"class_name": "CategoricalCrossentropy", "module": "keras.losses", "config": {}, "registered_name": None}
+    model = edited(projects.fitted() / "mlp" / "initial.keras", tmp_path / "evil.keras", loss=loss, metrics=[metric])
+    migrate.scaffold(model, tmp_path / "evil")
+    text = (tmp_path / "evil" / "train.py").read_text()
+    compile(text, "train.py", "exec")
+    assert not [line for line in text.splitlines() if line.strip().startswith("import os")]
+
+
+@pytest.mark.parametrize(
+    "options", [["--trainer", "lightning"], ["--epochs", "0"], ["--data", "tapes"], ["--optimizer", "nobody"]]
+)
+def test_options_without_sense_are_refused(tmp_path: Path, options: list[str]) -> None:
+    code, _ = scaffold(projects.fitted() / "mlp" / "initial.keras", "-o", tmp_path / "out", *options)
+    assert code == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_existing_folder_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(UserError):
+        migrate.scaffold(projects.fitted() / "mlp" / "initial.keras", tmp_path / "mine", overwrite=True)
+    assert (tmp_path / "mine" / "thesis.txt").exists()
