@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test bench lint sweep samples clean
+.PHONY: demo test curves bench lint sweep samples clean
 
 $(READY): pyproject.toml constraints.txt
 	@echo "== building .venv (PyTorch, TensorFlow and Keras: some gigabytes, a few minutes the first time)"
@@ -37,6 +37,10 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+curves: $(READY)
+	@echo "== loss curves of Keras and of the generated train.py; picture in parity_tests/curves"
+	$(BIN)/python -m parity_tests.curves
 
 bench: $(READY)
 	@echo "== speed and memory, as ratios measured in one run; results in parity_tests/speed/results"

@@ -15,7 +15,7 @@ from parity_tests import projects
 SAME = ("--precision", "float64", "--validation-split", projects.SPLIT)
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["plain", "exact"])
+@pytest.fixture(scope="module", params=[True, pytest.param(False, marks=pytest.mark.sweep)], ids=["exact", "plain"])
 def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network with BatchNorm and a schedule; 240 samples make batches of 32, the last one of 16."""
     folder = tmp_path_factory.mktemp("distributed") / "cnn"

@@ -69,8 +69,8 @@ def _several() -> Iterator[str]:
     yield "CPU processes. `--batch-size` is that of all of them; each takes its part of the same batches, BatchNorm counts over"
     yield "whole batches, and the losses are those of one process. A checkpoint goes on with any number of processes."
     yield "FSDP: `accelerate launch --use_fsdp --fsdp_version 2 --num_processes N train.py` (not tried by tf2torch's tests)."
-    yield "`--precision bf16` or `fp16` computes under autocast. Losses that look at a whole batch at once (Dice, Tversky)"
-    yield "or leave samples out (ignore_class) are averaged over the processes' parts, which is not the same."
+    yield "`--precision bf16` or `fp16` computes under autocast. Losses that look at a whole batch at once (Dice,"
+    yield "Tversky) or leave samples out (ignore_class) are averaged over the processes' parts, which is not the same."
 
 
 def _tools(plan: Plan) -> Iterator[str]:
