@@ -63,6 +63,7 @@ def convert(
     *,
     name: str = "",
     exact: bool = False,
+    flat: bool = False,
     overwrite: bool = False,
     weights: str | os.PathLike[str] | None = None,
     input_shape: tuple[int | None, ...] | None = None,
@@ -70,6 +71,7 @@ def convert(
     """Writes the PyTorch project of a model to `folder`; see `migrate.pipeline.Conversion` for what comes back.
 
     `name`: of the model's class. `exact`: equal to Keras in training too, where PyTorch's standard part differs.
+    `flat`: one attribute for each Keras layer, under its Keras name, where repeated parts would become classes.
     Raises UserError (of which `Gaps` lists every layer that has no converter); nothing is written then.
     """
     keep_apart()
@@ -78,7 +80,7 @@ def convert(
 
     with on_disk(model) as path:
         return convert_file(
-            path, Path(folder), name=name, exact=exact, overwrite=overwrite,
+            path, Path(folder), name=name, exact=exact, flat=flat, overwrite=overwrite,
             weights=_path(weights), input_shape=input_shape,
         )  # fmt: skip
 

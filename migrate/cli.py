@@ -102,12 +102,13 @@ def inspect(
     *READING,
     click.option("--route", type=click.Choice(["auto", "direct"]), default="auto", help="How layers are mapped."),
     click.option("--exact", is_flag=True, help="Equal Keras in training too, by local classes where PyTorch differs."),
+    click.option("--flat", is_flag=True, help="One attribute for each Keras layer, under its Keras name: no blocks."),
     click.option("--name", default="", help="The name of the model's class."),
     click.option("--overwrite", is_flag=True, help="Replace a project that was converted before."),
 )
 def convert(
-    model: Path, output: Path, weights: Path | None, input_shape: str | None, route: str, exact: bool, name: str,
-    overwrite: bool, as_json: bool, quiet: bool, verbose: bool,
+    model: Path, output: Path, weights: Path | None, input_shape: str | None, route: str, exact: bool, flat: bool,
+    name: str, overwrite: bool, as_json: bool, quiet: bool, verbose: bool,
 ) -> None:  # fmt: skip
     """Writes the PyTorch project of MODEL."""
     from migrate.pipeline import convert_file
@@ -116,7 +117,7 @@ def convert(
     keep_apart()
     with progress_bar(hidden=quiet or as_json, verbose=verbose) as progress:
         done = convert_file(
-            model, output, name=name, exact=exact, overwrite=overwrite, weights=weights,
+            model, output, name=name, exact=exact, flat=flat, overwrite=overwrite, weights=weights,
             input_shape=parsed_shape(input_shape), progress=progress,
         )  # fmt: skip
     if as_json:

@@ -14,6 +14,7 @@ from migrate.blocks.chains import units
 from migrate.blocks.families import cells, families
 from migrate.blocks.gates import gates
 from migrate.blocks.instances import replaced
+from migrate.blocks.models import alike_models
 from migrate.blocks.pattern import Pattern, Tokens
 from migrate.blocks.stages import staged
 from migrate.blocks.template import build
@@ -38,6 +39,7 @@ def with_blocks(graph: Graph, *, small: bool = False) -> Graph:
 
     `small`: chains of a few layers become units first, of which larger blocks are made then.
     """
+    graph = alike_models(graph)
     modules = tuple(
         replace(m, graph=with_blocks(m.graph, small=small)) if m.graph is not None and m.graph.block is None else m
         for m in graph.modules

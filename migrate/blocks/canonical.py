@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from converters.graph import Call, Graph, Tree, Value, map_tree, values
+from converters.graph import Call, Graph, Module, Tree, Value, map_tree, values
+from migrate.blocks.layout import channels_first_sums
 
 COMMUTATIVE = {"+", "*"}
 CHEAP = ("size", "attribute")
@@ -17,8 +18,15 @@ CHEAP = ("size", "attribute")
 
 def canonical(graph: Graph) -> Graph:
     """The same graph in canonical order, nested models included; modules in order of use."""
-    modules = tuple(replace(m, graph=canonical(m.graph)) if m.graph is not None else m for m in graph.modules)
-    return arranged(replace(graph, modules=modules))
+    modules = tuple(replace(m, graph=canonical(m.graph)) if m.graph is not None else _tidied(m) for m in graph.modules)
+    return arranged(channels_first_sums(replace(graph, modules=modules)))
+
+
+def _tidied(module: Module) -> Module:
+    """A dropout rate that Keras computed (0.07500000000000001), as it was meant."""
+    if "Dropout" not in module.constructor or not module.args or not isinstance(module.args[0], float):
+        return module
+    return replace(module, args=(round(module.args[0], 12), *module.args[1:]))
 
 
 def arranged(graph: Graph) -> Graph:
@@ -47,7 +55,7 @@ def arranged(graph: Graph) -> Graph:
 def one_use_each(graph: Graph) -> list[Call]:
     """Sizes and parameters are written where they are used, each time: one call for every use."""
     cheap: dict[Value, Call] = {}
-    kept = {v for v in values(graph.outputs)}
+    kept = set(values(graph.outputs))
     calls: list[Call] = []
     for call in graph.nodes:
         assert isinstance(call, Call)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from converters.graph import Call, Graph, Value, values
 from migrate.blocks.merging import merge, unify
@@ -55,7 +56,11 @@ def _similar(chains: Sequence[Sequence[Call]], found: list[Member], tokens: Toke
         while start < len(chain):
             for size in range(length + 2, max(1, length - 2), -1):
                 window = chain[start : start + size]
-                if len(window) < size or taken.intersection(window) or not any(heavy(c, tokens.modules) for c in window):
+                if (
+                    len(window) < size
+                    or taken.intersection(window)
+                    or not any(heavy(c, tokens.modules) for c in window)
+                ):
                     continue
                 merged = merge(pattern, exact([_member(window)], tokens.modules), tokens)
                 if merged is not None and not any(s.optional and heavy(s.first, tokens.modules) for s in merged.slots):
@@ -80,7 +85,13 @@ def straight_chains(graph: Graph, tokens: Tokens) -> list[list[Call]]:
     chains: list[list[Call]] = []
     for call in graph.nodes:
         assert isinstance(call, Call)
-        if len(call.operands) != 1 or not isinstance(call.outputs, Value) or call.target in shared or call.kind == "size" or call.target in blocks:
+        if (
+            len(call.operands) != 1
+            or not isinstance(call.outputs, Value)
+            or call.target in shared
+            or call.kind == "size"
+            or call.target in blocks
+        ):
             continue
         chain = open_ends.pop(call.operands[0], None) if uses[call.operands[0]] == 1 else None
         if chain is None:
@@ -109,7 +120,7 @@ def words(chains: Sequence[Sequence[Call]], tokens: Tokens) -> list[Word]:
         first = kept[0]
         layers = sum(weights[first[0]][first[1] : first[1] + len(word)])
         lines = layers + sum(_has_module(call) for call in chains[first[0]][first[1] : first[1] + len(word)])
-        runs = sum(place[1] - len(word) != before[1] or place[0] != before[0] for before, place in zip(kept, kept[1:], strict=False)) + 1
+        runs = sum(place[1] - len(word) != before[1] or place[0] != before[0] for before, place in pairwise(kept)) + 1
         cost = CLASS_LINES + lines + (runs if layers == 1 else len(kept))
         if len(kept) >= REPEATS_AT_LEAST and layers and (lines > 2 or len(kept) >= TALL * runs):
             found.append(Word(tuple(kept), len(word), len(kept) * lines - cost))

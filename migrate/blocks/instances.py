@@ -25,7 +25,7 @@ def replaced(graph: Graph, pattern: Pattern, template: Template) -> Graph:
         gone.update(member.calls)
         for key in keys(member, modules):
             del modules[key]
-    nodes = tuple(made.get(call, call) for call in graph.nodes if call in made or call not in gone)  # type: ignore[arg-type, call-overload]
+    nodes = tuple(made.get(call, call) for call in graph.nodes if call in made or call not in gone)  # type: ignore[arg-type]
     return ordered(replace(graph, nodes=nodes, modules=tuple(modules.values())))
 
 
@@ -53,7 +53,7 @@ def paths(template: Template, number: int) -> Iterator[tuple[str, tuple[str, ...
     for module in template.graph.modules:
         inner = module.graph.modules if module.graph is not None and module.graph.sequential else ()
         for index, part in enumerate(inner):
-            if (key := template.parts.get(part.key, {number: None})[number]) is not None:  # type: ignore[call-overload]
+            if (key := template.parts.get(part.key, {number: None})[number]) is not None:
                 yield key, (module.key, str(index))
         if not inner and module.key in template.parts and (key := template.parts[module.key][number]) is not None:
             yield key, (module.key,)

@@ -115,7 +115,7 @@ class Parameters:
         present = [value for value in column if value is not ABSENT]
         name = unused(name, self.columns)
         common = Counter(map(repr, present)).most_common(1)[0][0]
-        filler = next(value for value in present if repr(value) == common)
+        filler = 0.0 if name.startswith("drop") else next(value for value in present if repr(value) == common)
         self.columns[name] = [filler if value is ABSENT else value for value in column]
         self.used.add(name)
         return Parameter(name)
@@ -154,7 +154,7 @@ class Parameters:
             base = known[member]
             if type(base) is not int or base <= 0 or wanted[0] < 0:
                 continue
-            if name.endswith("channels") or name.endswith("features"):
+            if name.endswith(("channels", "features")):
                 if wanted[0] and wanted[0] % base == 0 and wanted[0] // base <= FACTORS_AT_MOST:
                     yield Scaled(name, times=wanted[0] // base)
                 if wanted[0] and base % wanted[0] == 0 and base // wanted[0] <= FACTORS_AT_MOST:

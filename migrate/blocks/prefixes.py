@@ -41,7 +41,7 @@ def common_words(names: Iterable[str]) -> str:
     distinct = sorted(set(names))
     if len(distinct) < 2:
         return ""
-    shared = os.path.commonprefix(distinct)
+    shared = os.path.commonprefix(distinct)  # noqa: RUF071  # of characters, not of paths
     if any(name != shared and name[len(shared) : len(shared) + 1] not in ("_", "") for name in distinct):
         cut = max(shared.rfind("_"), 0)
         shared = shared[:cut]

@@ -84,6 +84,7 @@ def _joined(graph: Graph, stage: list[Call], modules: dict[str, Module]) -> Grap
     module = Module(key, "sequential", (), {}, {}, "", trainable=any(m.trainable for m in own), graph=inner)
     call = Call("module", key, stage[0].args, {}, stage[-1].outputs, "")
     gone = {m.key for m in own}
-    nodes = tuple(call if node is stage[-1] else node for node in graph.nodes if node not in stage[:-1])
+    calls = [node for node in graph.nodes if isinstance(node, Call)]
+    nodes = tuple(call if node is stage[-1] else node for node in calls if node not in stage[:-1])
     kept = tuple(m for m in graph.modules if m.key not in gone)
     return ordered(replace(graph, nodes=nodes, modules=(*kept, module)))

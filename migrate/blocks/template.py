@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,8 +19,8 @@ MODULES = {
     "F.max_pool2d": "nn.MaxPool2d", "F.avg_pool2d": "nn.AvgPool2d",
 }  # fmt: skip
 WORDS = {
-    "p": "dropout",
-    "rate": "drop_rate",
+    "p": "drop",
+    "rate": "drop",
     "num_features": "channels",
     "normalized_shape": "features",
     "negative_slope": "slope",
@@ -46,17 +46,25 @@ class Template:
     calls: dict[Call, list[Call]] = field(default_factory=dict)
     roles: dict[str, str] = field(default_factory=dict)
     prefixes: list[str] = field(default_factory=list)
+    models: bool = False  # nested models of the user's, whose names name the class
 
     @property
     def defaults(self) -> dict[str, Any]:
         """What most instances are made with, for the parameters after the widths."""
-        found: dict[str, Any] = {}
-        for name, column in self.parameters.items():
-            common = max(column, key=lambda value: sum(same(value, other) for other in column))
-            most = sum(same(common, value) for value in column)
-            if name not in WIDTHS and (2 * most > len(column) or found):
-                found[name] = common
-        return found
+        return {
+            name: default for name, column in self.parameters.items() if (default := usual(name, column)) is not None
+        }
+
+
+def usual(name: str, column: Sequence[Any]) -> Any:
+    """The default of a parameter: what most members have; None for a width, and where none is usual."""
+    if name in WIDTHS:
+        return None
+    common = max(column, key=lambda value: sum(same(value, other) for other in column))
+    most = sum(same(common, value) for value in column)
+    if name.startswith("drop") and 0.0 in column:
+        return 0.0
+    return common if 3 * most >= 2 * len(column) or isinstance(common, bool) else None
 
 
 @dataclass(frozen=True)
@@ -191,7 +199,7 @@ class _Builder:
         order = ["in_channels", "out_channels", "channels"]
         columns = self.parameters.columns
         rest = [name for name in columns if name not in order]
-        rest.sort(key=lambda name: (isinstance(columns[name][0], bool), name not in WIDTHS and "hidden" not in name))
+        rest.sort(key=lambda name: (usual(name, columns[name]) is not None, isinstance(columns[name][0], bool)))
         return ((name, columns[name]) for name in (*order, *rest) if name in self.parameters.used)
 
     # -- calls -------------------------------------------------------------------------------------------------
@@ -251,11 +259,9 @@ class _Builder:
             return replace(first, key=key, args=(self.solved.get((number, "shape"), first.args[0]), *first.args[1:]))
         if first.graph is not None:
             return replace(first, key=key, kwargs={k: self.solved[number, k] for k in first.kwargs})
-        names = [k for k in arguments(first)]
+        names = list(arguments(first))
         positional = max(len(m.args) for m in modules)
-        written = dict.fromkeys(
-            k for m in modules for k in (*[n for n in _names(first)][:positional], *m.kwargs) if k in names
-        )
+        written = dict.fromkeys(k for m in modules for k in (*_names(first)[:positional], *m.kwargs) if k in names)
         solved = {k: self.solved[number, k] for k in sorted(written, key=_names(first).index)}
         leading = _names(first)[:positional]
         return replace(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from converters.graph import Graph, Module, Value, leaves, map_tree, values
+from converters.graph import Module, Value, leaves, map_tree, values
 from migrate.blocks.expressions import FORMULAS, Choice, Parameter, Product, Scaled
 from migrate.blocks.instances import every_module
 from migrate.blocks.parameters import unused
@@ -17,11 +17,13 @@ from migrate.emit import classes
 from migrate.emit.body import Body, Statement
 from migrate.emit.literals import literal, prose
 from migrate.emit.names import argument_names
+from migrate.emit.shapes import shape_text
 
 if TYPE_CHECKING:
     from migrate.emit.classes import ClassText, Writer
 
 FORMULA_TWICE = 3  # a formula that stands so often gets a name
+DOCSTRING_AT_MOST = 108  # columns, with quotes and indentation in a line of 120
 POSITIONAL = ("channels", "features", "kernel_size")
 UNEVEN = 'Keras "same" with a stride pads bottom and right only.'
 
@@ -154,7 +156,8 @@ def _docstring(template: Template, arguments: list[str]) -> str:
     text = classes.interface(inputs, [_shape(v, template, "out_channels") for v in values(graph.outputs)], arguments)
     prefixes = sorted({prefix for prefix in template.prefixes if prefix}, key=_natural)
     if prefixes:
-        text += f" Keras: `{prose(prefixes[0])}`" + (f" to `{prose(prefixes[-1])}`." if len(prefixes) > 1 else ".")
+        told = f" Keras: `{prose(prefixes[0])}`" + (f" to `{prose(prefixes[-1])}`." if len(prefixes) > 1 else ".")
+        text += told if len(text) + len(told) <= DOCSTRING_AT_MOST else ""
     return text
 
 
@@ -164,7 +167,7 @@ def _natural(name: str) -> list[Any]:
 
 def _shape(value: Value, template: Template, side: str) -> str:
     """(N, in_channels, H, W): an open width by the parameter that it is."""
-    text = classes.shape_text(value)
+    text = shape_text(value)
     known = side if side in template.parameters else "channels" if "channels" in template.parameters else ""
     order = getattr(value.arrangement, "axes", ())
     axis = order.index(value.rank - 1) if len(order) == value.rank else value.rank - 1

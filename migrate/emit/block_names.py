@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from converters.graph import Graph, Module, values
-from migrate.blocks.prefixes import stage_of
+from migrate.blocks.prefixes import common_words, layer_name, own_name, stage_of
 from migrate.blocks.template import Template, Use
 from migrate.emit.names import Names, attribute_of, class_name_of, identifier, kind_of, unique
 from migrate.emit.structure import block_class
@@ -28,6 +28,7 @@ class Namer:
 
     def __init__(self, names: Names, taken: set[str]) -> None:
         self.names, self.taken = names, taken
+        self.prefixes: list[str] = []
 
     def model(self, graph: Graph, wanted: str, prefix: str = "") -> None:
         """A model and what is in it. `prefix`: its path, which says nothing about its own layers."""
@@ -37,11 +38,25 @@ class Namer:
         attributes = self.names.attributes[graph] = {}
         used: set[str] = set()
         counts: dict[str, int] = {}
+        shared = self._shared_words(graph)
+        self.prefixes += [shared] if shared else []
         for module in graph.modules:
-            attributes[module.key] = unique(self._attribute(module, counts, prefix), used)
-            self._inside(module)
+            plain = self._attribute(module, counts, prefix)
+            short = plain.removeprefix(f"{shared}_")
+            attributes[module.key] = unique(short if short and not short[0].isdigit() else plain, used)
+            self._inside(module, shared)
 
-    def _inside(self, module: Module) -> None:
+    def _shared_words(self, graph: Graph) -> str:
+        """The words with which all names in a model begin, as that of the model itself; they say nothing in it."""
+        names = {
+            name
+            for m in graph.modules
+            if (name := own_name(m) or (m.graph is not None and m.graph.sequential and own_name(m.graph.modules[0])))
+        }
+        own = {layer_name(m.origin) for m in graph.modules if m.origin and m.constructor not in ("parameter", "buffer")}
+        return identifier(common_words(names)) if len(names) > 1 and (len(own) > 1 or len(names) > 2) else ""
+
+    def _inside(self, module: Module, shared: str = "") -> None:
         """The names of what is in a nested model, a stage or a block."""
         graph = module.graph
         if graph is None:
@@ -53,11 +68,12 @@ class Namer:
         elif graph.block is not None:
             self._instance(graph, graph.block)
         else:
-            self.model(graph, class_name_of(module.origin.rpartition("/")[2], "Model"), f"{module.key}/")
+            own = layer_name(module.origin)
+            self.model(graph, class_name_of(own.removeprefix(f"{shared}_"), "Model"), f"{module.key}/")
 
     def _attribute(self, module: Module, counts: dict[str, int], prefix: str) -> str:
         graph = module.graph
-        if graph is None or not (graph.sequential or graph.block):
+        if graph is None or not (graph.sequential or graph.block) or module.origin:
             return attribute_of(module, counts, prefix)
         first = graph.block or graph.modules[0].graph.block  # type: ignore[union-attr]  # a stage holds blocks
         word, _, number = re.fullmatch(r"(.*?)(_?)(\d+)?", _last_word(stage_of(first.prefix))).groups()  # type: ignore[union-attr]
@@ -99,7 +115,14 @@ class Namer:
             attributes[module.key] = unique(kind if alone else f"{kind}{counts[kind]}", used, "")
         for module in graph.modules:
             self._inner_templates(module)
-        self.names.classes[graph] = unique(block_class(template), self.taken, "")
+        wanted = self._model_class(template) if template.models else block_class(template)
+        self.names.classes[graph] = unique(wanted, self.taken, "")
+
+    def _model_class(self, template: Template) -> str:
+        """What the user's names for nested models have in common, without what all names of the model begin with."""
+        shared = next((name for name in self.prefixes if all(p.startswith(f"{name}_") for p in template.prefixes)), "")
+        words = common_words(template.prefixes) or template.prefixes[0]
+        return class_name_of(words.removeprefix(f"{shared}_"), "Model")
 
     def _inner_templates(self, module: Module) -> None:
         if module.graph is not None and module.graph.sequential:

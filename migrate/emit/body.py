@@ -25,6 +25,7 @@ OUTPUTS = {
 }  # fmt: skip
 EXPRESSION_AT_MOST = 96  # columns of an expression before it is broken up
 NESTING_AT_MOST = 5
+SMALL = 2  # modules of a block that may stand within an expression
 # Python's precedence, loosest first.
 PRECEDENCE = {
     "|": 2, "^": 3, "&": 4, "==": 1, "!=": 1, "<": 1, "<=": 1, ">": 1, ">=": 1,
@@ -145,7 +146,7 @@ class Body:
         taken = set(self.names.values()) | self.functions
         kept = {name for name in self.arguments if len(self.arguments) > 1 and name != "x"}
         freed = [name for name in self.arguments if name not in taken and name not in kept]
-        named = identifier(_maker(expression))
+        named = identifier(_maker(expression, self.attributes))
         role = "mask" if value.dtype == "bool" else wanted
         for candidate in (role,) if role else filter(None, (*freed, "x", "y", named)):
             if candidate not in taken and candidate not in kept:
@@ -187,6 +188,8 @@ class Body:
         if call.kind != "module":
             return False
         module = self.modules[call.target]
+        if module.graph is not None and module.graph.block is not None and not module.graph.block.template.models:
+            return len(module.graph.block.template.graph.modules) > SMALL
         return module.graph is not None or any(weight.rank > 1 for weight in module.state.values())
 
     def _render(self, call: Call, heavy: bool) -> Expression:
@@ -264,13 +267,14 @@ class Body:
         return literal(tree)
 
 
-def _maker(expression: Expression) -> str:
+def _maker(expression: Expression, attributes: Mapping[str, str]) -> str:
     """What made a value: the one part of a layer that it comes from (`gate`), else the last layer."""
     parts = [
         call.target.rpartition(":")[2] for call in expression.calls if call.kind == "module" and ":" in call.target
     ]
     last = expression.calls[-1].origin.rpartition("/")[2] if expression.calls else ""
-    return parts[0] if len(parts) == 1 else last
+    made = [attributes[call.target] for call in expression.calls if call.kind == "module"]
+    return parts[0] if len(parts) == 1 and last else last or (made[-1] if made else "")
 
 
 def _paths(tree: Tree, path: str = "") -> Iterable[tuple[str, Tree]]:

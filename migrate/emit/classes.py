@@ -7,7 +7,7 @@ import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any
 
 import numpy as np
@@ -121,7 +121,7 @@ class Writer:
         """The lines of `__init__` that make one attribute."""
         name = self.names.attributes[graph][module.key]
         if module.constructor == "parameter":
-            shape, dtype = module.args
+            shape, _ = module.args
             frozen = "" if module.trainable else ", requires_grad=False"
             yield f"self.{name} = nn.Parameter(torch.empty({_sizes(shape)}){frozen})"
             return
@@ -163,12 +163,12 @@ class Writer:
             done += count
 
     def _series(self, modules: Sequence[Module]) -> tuple[int, str]:
-        """How many of the first modules are alike or differ in one number that grows steadily, and all of them as one."""
+        """How many of the first modules are alike, or differ in one number that grows steadily; all of them as one."""
         texts = [self.construction(module) for module in modules]
         alike = next((i for i, text in enumerate(texts) if text != texts[0]), len(texts))
         if alike > 1:
             return alike, f"*({texts[0]} for _ in range({alike}))"
-        steps = [_step(one, other) for one, other in zip(modules, modules[1:], strict=False)]
+        steps = [_step(one, other) for one, other in pairwise(modules)]
         growing = next((i for i, step in enumerate(steps) if step is None or step != steps[0]), len(steps)) + 1
         if growing < GROWING_AT_LEAST or steps[0] is None:
             return 1, ""
@@ -213,7 +213,9 @@ def plain_construction(module: Module) -> str:
     defaults = {p.name: p.default for p in inspect.signature(resolve(module.constructor)).parameters.values()}
     arguments = [literal(argument) for argument in module.args]
     arguments += [
-        f"{key}={literal(value)}" for key, value in module.kwargs.items() if not same_as(value, defaults.get(key, same_as))
+        f"{key}={literal(value)}"
+        for key, value in module.kwargs.items()
+        if not same_as(value, defaults.get(key, same_as))
     ]
     return f"{module.constructor.removeprefix('local.')}({', '.join(arguments)})"
 

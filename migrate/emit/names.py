@@ -76,18 +76,19 @@ def flat_names(flat: Graph, form: Graph, names: Names) -> Names:
 def _fill(flat: Graph, form: Graph, names: Names, found: Names) -> None:
     inner = {module.key: module.graph for module in flat.modules}
     attributes = found.attributes[flat] = {}
-    for path, module in own_modules(form, names):
+    models = {key for key, graph in inner.items() if graph is not None}
+    for path, module in own_modules(form, names, models):
         attributes[module.key] = path
         if module.graph is not None and (graph := inner[module.key]) is not None:
             _fill(graph, module.graph, names, found)
 
 
-def own_modules(form: Graph, names: Names, prefix: str = "") -> Iterator[tuple[str, Module]]:
-    """(path, module) of a graph's layers and nested models, through its stages and blocks."""
+def own_modules(form: Graph, names: Names, models: set[str], prefix: str = "") -> Iterator[tuple[str, Module]]:
+    """(path, module) of a graph's layers and nested models (those of these keys), through its stages and blocks."""
     for module in form.modules:
         path = f"{prefix}{names.attributes[form][module.key]}"
-        if module.graph is not None and (module.graph.sequential or module.graph.block is not None):
-            yield from own_modules(module.graph, names, f"{path}.")
+        if module.graph is not None and module.key not in models:
+            yield from own_modules(module.graph, names, models, f"{path}.")
         else:
             yield path, module
 

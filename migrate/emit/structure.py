@@ -9,7 +9,10 @@ from converters.graph import Call, Graph, Module
 from migrate.blocks.template import Template
 
 NORMS = ("BatchNorm", "LayerNorm", "GroupNorm")
-ACTIVATIONS = {"F.relu": "ReLU", "F.relu6": "ReLU6", "F.silu": "SiLU", "F.gelu": "GELU", "F.hardswish": "Hardswish", "F.elu": "ELU", "F.leaky_relu": "LeakyReLU", "F.selu": "SELU", "tanh": "Tanh", "sigmoid": "Sigmoid"}  # fmt: skip
+ACTIVATIONS = {
+    "F.relu": "ReLU", "F.relu6": "ReLU6", "F.silu": "SiLU", "F.gelu": "GELU", "F.hardswish": "Hardswish",
+    "F.elu": "ELU", "F.leaky_relu": "LeakyReLU", "F.selu": "SELU", "tanh": "Tanh", "sigmoid": "Sigmoid",
+}  # fmt: skip
 RECURRENT = ("LSTM", "GRU", "RNN")
 # Words of a user's prefix that name a kind of block, if another word stands before them.
 KINDS = {"block", "layer", "cell", "unit", "module", "encoder", "decoder", "head", "tower", "branch", "stack"}
@@ -25,7 +28,7 @@ def _from_prefix(prefixes: list[str]) -> str:
     found = {tuple(re.findall(r"[a-z]+", prefix.lower())) for prefix in prefixes}
     words = found.pop() if len(found) == 1 else ()
     if len(words) == 2 and words[1] in KINDS and words[0] not in KINDS | {"conv", "my", "model"}:
-        return words[0].capitalize() + words[1].capitalize()
+        return f"{words[0].capitalize()}{words[1].capitalize()}"
     return ""
 
 
@@ -50,6 +53,8 @@ def _from_structure(graph: Graph) -> str:
     if "torch.cat" in joins:
         return "DenseLayer" if len(joins) == 1 and _is_chain_and_input(graph) else "InceptionBlock"
     if "+" in joins and "depthwise" in kinds:
+        if "block" in kinds and "linear" not in kinds and "LayerNorm" not in kinds:
+            return "MBConv"
         first = kinds[:1] == ["conv"] or (
             kinds[:1] == ["depthwise"] and "linear" not in kinds and convolutions[1:2] == [1]
         )
