@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from converters.arrangement import Block, Flat
+from converters.errors import UserError
 from converters.weights import Leaf, evaluate
 from migrate.emit.project import checksums
 from migrate.verify.recorder import Event
@@ -59,6 +60,13 @@ class SiteMap:
     """All sites of a project. Lines are those of `model.py` as it is now."""
 
     def __init__(self, folder: Path, migration: Mapping[str, Any]) -> None:
+        if "lines" not in migration:
+            raise UserError(
+                f"{folder} was converted before this version, without the places of its layers",
+                expected="a migration.json with lines and calls",
+                found=f"one of tf2torch {migration.get('tf2torch')}",
+                remedy="convert it again, or leave the check of layers out: --checks structure,forward,gradients",
+            )
         self.text = (folder / "model.py").read_text(encoding="utf-8").splitlines()
         self.moved = moved_lines(migration["lines"], checksums("\n".join(self.text)))
         self.edited = list(migration["lines"]) != checksums("\n".join(self.text))
