@@ -24,7 +24,7 @@ def show_conversion(done: Conversion) -> None:
         f"({counts['trainable']:,} trainable), {done.permutes} permutes at run time, {done.seconds:.1f} s"
     )
     for what, layers in done.drift.items():
-        print(f"in training, {len(layers)} layers differ from Keras (--exact removes it): {what}")
+        print(f"in training, {_counted(len(layers))} from Keras (--exact removes it): {what}")
 
 
 def show_capture(bundle: Bundle) -> None:
@@ -80,3 +80,7 @@ def show_inspection(found: Inspection) -> None:
         console.print(escape(str(Gaps(found.gaps))), highlight=False)
     else:
         console.print(f"can be converted, with {found.permutes} permutes at run time", highlight=False)
+
+
+def _counted(layers: int) -> str:
+    return "1 layer differs" if layers == 1 else f"{layers} layers differ"
