@@ -29,8 +29,9 @@ def _train(plan: Plan) -> Iterator[str]:
     yield from ("tensorboard --logdir runs", "```")
     yield "The options are the fields of `Config` in `train.py`; `python train.py --help` lists them."
     yield f"`{run}` holds `weights.safetensors` (as the one beside `model.py`), `history.json` (as Keras' `History`),"
-    yield "`checkpoint.pt` and TensorBoard's curves, all written at the end of each epoch. `--resume` goes on there; a run"
-    yield "that was killed ends with the same bits as one that was not."
+    yield "`checkpoint.pt` and TensorBoard's curves, written at the end of each epoch. `--resume` goes on there; a"
+    yield "run that"
+    yield "was killed ends with the same bits as one that was not."
 
 
 def _said(plan: Plan, training: Training) -> Iterator[str]:
@@ -65,12 +66,16 @@ def code(piece: Piece) -> str:
 
 def _several() -> Iterator[str]:
     yield "## More than one device"
-    yield "`train.py` runs on Hugging Face Accelerate: `torchrun --nproc-per-node N train.py` trains with DDP on N GPUs, or N"
-    yield "CPU processes. `--batch-size` is that of all of them; each takes its part of the same batches, BatchNorm counts over"
-    yield "whole batches, and the losses are those of one process. A checkpoint goes on with any number of processes."
-    yield "FSDP: `accelerate launch --use_fsdp --fsdp_version 2 --num_processes N train.py` (not tried by tf2torch's tests)."
+    yield "`train.py` runs on Hugging Face Accelerate: `torchrun --nproc-per-node N train.py` trains with DDP on N"
+    yield "GPUs, or"
+    yield "in N CPU processes. `--batch-size` is that of all of them: each takes its part of the same batches,"
+    yield "BatchNorm"
+    yield "counts over whole batches, and the losses are those of one process. A checkpoint goes on in any number"
+    yield "of them."
+    yield "FSDP: `accelerate launch --use_fsdp --fsdp_version 2 --num_processes N train.py` (not tried by tf2torch)."
     yield "`--precision bf16` or `fp16` computes under autocast. Losses that look at a whole batch at once (Dice,"
-    yield "Tversky) or leave samples out (ignore_class) are averaged over the processes' parts, which is not the same."
+    yield "Tversky)"
+    yield "or leave samples out (ignore_class) are averaged over the parts of the processes: not the same number."
 
 
 def _tools(plan: Plan) -> Iterator[str]:
