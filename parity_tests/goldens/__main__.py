@@ -1,0 +1,31 @@
+"""Rewrites the goldens: `python -m parity_tests.goldens [NAME ...]`. Prints the change of each."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+import tempfile
+from pathlib import Path
+
+from parity_tests.conftest import Bench
+from parity_tests.goldens.models import MODELS
+from parity_tests.test_goldens import golden, text_of
+
+
+def main(names: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder))
+        for name in names or MODELS:
+            new, path = text_of(bench, name), golden(name)
+            old = path.read_text() if path.exists() else ""
+            print(
+                "".join(
+                    difflib.unified_diff(old.splitlines(True), new.splitlines(True), f"{name} before", f"{name} now")
+                )
+            )
+            path.write_text(new)
+        bench.client.process.kill()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,66 @@
+"""The models whose emitted text is kept: one line each, as in `cases/`."""
+
+from __future__ import annotations
+
+from parity_tests.case import Case, case
+
+SMALL = {"options": {"batches": [1]}}
+
+
+def _application(name: str, side: int = 64) -> Case:
+    return case(
+        f"golden {name}", f"model:keras.applications.{name}(weights=None, input_shape=({side}, {side}, 3))", **SMALL
+    )
+
+
+DOUBLE = "(lambda x, n: Activation('relu')(Conv2D(n, 3, padding='same')(Activation('relu')(Conv2D(n, 3, padding='same')(x)))))"
+ENCODER = (
+    "(lambda x: (lambda y: LayerNormalization()(Add()([y, Dense(16)(Dense(32, activation='gelu')(y))])))("
+    "LayerNormalization()(Add()([x, MultiHeadAttention(2, 8)(x, x)]))))"
+)
+TOWER = "keras.Sequential([Input((6,)), Dense(8, activation='relu'), Dense(4)], name='tower')"
+
+MODELS: dict[str, Case] = {
+    "resnet50": _application("ResNet50"),
+    "mobilenet_v2": _application("MobileNetV2"),
+    "siamese": case(
+        "golden siamese", f"lambda a, b: (lambda t: Dense(1, activation='sigmoid')(Subtract()([t(a), t(b)])))({TOWER})", (6,), (6,), **SMALL
+    ),
+    "unet": case(
+        "golden unet",
+        f"lambda x: (lambda d: (lambda a: (lambda b: (lambda c: Conv2D(2, 1, activation='softmax')(d(Concatenate()([UpSampling2D()(d(Concatenate()([UpSampling2D()(c), b]), 16)), a]), 8)))"
+        f"(d(MaxPooling2D()(b), 32)))(d(MaxPooling2D()(a), 16)))(d(x, 8)))({DOUBLE})",
+        (16, 16, 3), **SMALL,
+    ),
+    "dense_concatenation": case(
+        "golden concatenation",
+        "lambda x: (lambda f: Dense(3)(GlobalAveragePooling2D()(f(f(f(f(x)))))))(lambda x: Concatenate()([x, Conv2D(4, 3, padding='same')(Activation('relu')(BatchNormalization()(x)))]))",
+        (8, 8, 4), **SMALL,
+    ),
+    "bilstm_stack": case(
+        "golden bilstm",
+        "Embedding(50, 8, mask_zero=True), Bidirectional(LSTM(8, return_sequences=True)), Bidirectional(LSTM(8, return_sequences=True)), Bidirectional(LSTM(8)), Dense(1, activation='sigmoid')",
+        ("int32", 11), **SMALL,
+    ),
+    "transformer_encoder": case(
+        "golden transformer", f"lambda x: (lambda e: Dense(3)(GlobalAveragePooling1D()(e(e(e(Dense(16)(x)))))))({ENCODER})", (7, 12), **SMALL
+    ),
+    "shared_embedding": case(
+        "golden encoder-decoder",
+        "lambda a, b: (lambda e: (lambda s: Dense(50, activation='softmax')(LSTM(8, return_sequences=True)(e(b), initial_state=s)))(LSTM(8, return_state=True)(e(a))[1:]))(Embedding(50, 8))",
+        ("int32", 9), ("int32", 6), **SMALL,
+    ),
+    "multi_task": case(
+        "golden heads",
+        "lambda x: (lambda y: [Dense(3, activation='softmax', name='kind')(y), Dense(1, name='age')(y), Dense(2, activation='sigmoid', name='flags')(y)])(Dense(16, activation='relu', name='trunk')(x))",
+        (8,), **SMALL,
+    ),
+    "inception_like": case(
+        "golden inception",
+        "lambda x: (lambda c: (lambda m: Dense(3)(GlobalAveragePooling2D()(m(m(m(c(x, 16, 3)))))))(lambda x: Concatenate()([c(x, 4, 1), c(c(x, 4, 1), 8, 3), c(c(x, 2, 1), 4, 5)])))"
+        "(lambda x, n, k: Activation('relu')(BatchNormalization()(Conv2D(n, k, padding='same', use_bias=False)(x))))",
+        (8, 8, 3), **SMALL,
+    ),
+    "nested_twice": case("golden nested", f"lambda a, b: (lambda t: Dense(2)(Concatenate()([t(a), t(b)])))({TOWER})", (6,), (6,), **SMALL),
+    "chain_of_200": case("golden chain", "*[layer for _ in range(100) for layer in (Dense(8, activation='relu'), Dropout(0.1))], Dense(2)", (8,), **SMALL),
+}  # fmt: skip

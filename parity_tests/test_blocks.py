@@ -1,0 +1,127 @@
+"""Blocks: what is found in known architectures, what is refused, and that a wrong block is seen."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from converters.errors import UserError
+from converters.graph import Call, Graph
+from migrate.blocks import canonical, with_blocks
+from migrate.blocks.pattern import Member, Tokens, exact
+from migrate.emit.names import assign_names, flat_names
+from migrate.emit.selfcheck import check
+from migrate.emit.source import source_of
+from migrate.emit.written import Written, write
+from migrate.lower import lower
+from migrate.readers import read
+from migrate.simplify import simplify
+from parity_tests.case import case
+from parity_tests.conftest import Bench
+from parity_tests.goldens.models import MODELS
+
+LINES = {"ResNet50": 80, "MobileNetV2": 90}
+
+
+def flat_graph(path: str) -> Graph:
+    """The lowered graph of a saved model, in canonical order."""
+    with read(Path(path)) as source:
+        return canonical(simplify(lower(source.graph).graph))
+
+
+def application(name: str) -> str:
+    return f"model:keras.applications.{name}(weights=None, input_shape=(64, 64, 3))"
+
+
+@pytest.fixture(scope="module", params=LINES)
+def written(request: pytest.FixtureRequest, bench: Bench) -> tuple[str, Written]:
+    built = bench.ask(case(f"blocks {request.param}", application(request.param), options={"batches": [1]}))
+    return request.param, write(flat_graph(built["paths"][0]), "Net", "test")
+
+
+def test_the_text_is_short_and_the_first_choice(written: tuple[str, Written]) -> None:
+    name, done = written
+    assert not done.refused
+    assert len(done.text.text.splitlines()) <= LINES[name], done.text.text
+
+
+RESIDUAL = case(
+    "residual",
+    "lambda x: (lambda f: f(f(f(f(f(x, 8), 8), 16), 16), 32))(lambda x, n: Add()([x if x.shape[-1] == n else "
+    "Conv2D(n, 1)(x), BatchNormalization()(Conv2D(n, 3, padding='same')(Activation('relu')(BatchNormalization()("
+    "Conv2D(n, 3, padding='same', use_bias=False)(x)))))]))",
+    (8, 8, 8),
+)
+
+
+@pytest.fixture(scope="module")
+def residual(bench: Bench) -> Graph:
+    return flat_graph(bench.ask(RESIDUAL)["paths"][0])
+
+
+def test_a_shortcut_becomes_a_condition(residual: Graph) -> None:
+    done = write(residual, "Net", "test")
+    assert not done.refused
+    assert "if in_channels != out_channels" in done.text.text, done.text.text
+
+
+def test_the_same_graph_gives_the_same_text(residual: Graph) -> None:
+    assert write(residual, "Net", "test").text.text == write(residual, "Net", "test").text.text
+
+
+def test_flat_has_one_attribute_a_layer(residual: Graph) -> None:
+    text = write(residual, "Net", "test", blocks=False).text.text
+    assert text.count("class ") == 1
+    assert text.count("nn.Conv2d(") == 12
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        ("in_channels != out_channels", "in_channels == out_channels"),
+        ("F.relu(", "F.silu("),
+        ("padding=1", "padding=2"),
+    ],
+)
+def test_a_wrong_block_is_seen(residual: Graph, damage: tuple[str, str]) -> None:
+    form = with_blocks(residual)
+    names = assign_names(form, "Net")
+    text = source_of(form, names, "test").text
+    assert damage[0] in text, text
+    check(text, residual, flat_names(residual, form, names))
+    with pytest.raises(UserError, match=r"emitted source|of the weights"):
+        check(text.replace(*damage), residual, flat_names(residual, form, names))
+
+
+def test_data_that_flows_in_another_way_is_refused(residual: Graph) -> None:
+    calls = [call for call in residual.nodes if isinstance(call, Call)]
+    adds = [i for i, call in enumerate(calls) if call.target == "+"]
+    one, other = (
+        Member(tuple(calls[: adds[0] + 1]), calls[adds[0]].outputs),
+        Member(tuple(calls[adds[0] + 1 : adds[1] + 1]), calls[adds[1]].outputs),
+    )
+    tokens = Tokens(residual.modules)
+    assert exact([one, other], tokens.modules).flow is not None
+    crossed = replace(other.calls[-1], args=(other.calls[-1].args[1], other.calls[-1].args[1]))
+    assert exact([one, Member((*other.calls[:-1], crossed), other.output)], tokens.modules).flow is None
+
+
+def test_detection_is_fast(bench: Bench) -> None:
+    """2,000 layers in less than 10 seconds."""
+    model = (
+        "lambda x: (lambda f: __import__('functools').reduce(lambda y, _: f(y), range(330), x))(lambda x: "
+        "Add()([x, Dense(4)(Activation('relu')(Dense(4)(LayerNormalization()(x))))]))"
+    )
+    graph = flat_graph(bench.ask(case("2000 layers", model, (4,), options={"batches": [1]}))["paths"][0])
+    start = time.perf_counter()
+    form = with_blocks(graph)
+    assert len(form.nodes) < 10
+    assert time.perf_counter() - start < 10
+
+
+def test_the_goldens_have_cases() -> None:
+    stored = {path.stem for path in (Path(__file__).parent / "goldens").glob("*.txt")}
+    assert stored == set(MODELS)
