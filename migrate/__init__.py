@@ -97,6 +97,7 @@ def scaffold(
     metrics: Sequence[str] | None = None,
     epochs: int = 10,
     batch_size: int = 32,
+    sample_weights: bool = False,
     allow_todo: bool = False,
     name: str = "",
     overwrite: bool = False,
@@ -106,7 +107,7 @@ def scaffold(
     """Writes the PyTorch project of a model with a training project around it; what comes back is as of `convert`.
 
     `optimizer`, `loss`, `metrics`: names of Keras', instead of what the file says. `epochs`, `batch_size`: defaults of
-    train.py. `allow_todo`: losses and metrics that are not Keras' own become marked places that raise. Raises
+    train.py. `sample_weights`: the data brings a weight for each sample. `allow_todo`: losses and metrics that are not Keras' own become marked places that raise. Raises
     UserError; nothing is written then.
     """
     keep_apart()
@@ -115,7 +116,7 @@ def scaffold(
     from migrate.scaffold.scaffold import scaffold_file
 
     names = tuple(metrics) if metrics is not None else None
-    options = Options(trainer, data, exact, optimizer, loss, names, epochs, batch_size, allow_todo)
+    options = Options(trainer, data, exact, optimizer, loss, names, epochs, batch_size, allow_todo, sample_weights)
     with on_disk(model) as path:
         return scaffold_file(
             path, Path(folder), options, name=name, overwrite=overwrite, weights=_path(weights), input_shape=input_shape

@@ -271,14 +271,15 @@ def backport(
     click.option("--metrics", help="Keras metrics by name, with commas, instead of the file's."),
     click.option("--epochs", type=click.IntRange(1), default=10, help="The default of train.py."),
     click.option("--batch-size", type=click.IntRange(1), default=32, help="The default of train.py."),
+    click.option("--sample-weights", is_flag=True, help="The data brings a weight for each sample."),
     click.option("--allow-todo", is_flag=True, help="Mark the places of losses and metrics of your own."),
     click.option("--name", default="", help="The name of the model's class."),
     click.option("--overwrite", is_flag=True, help="Replace a project that was converted before."),
 )
 def scaffold(
     model: Path, output: Path, weights: Path | None, input_shape: str | None, trainer: str, data: str, exact: bool,
-    optimizer: str | None, loss: str | None, metrics: str | None, epochs: int, batch_size: int, allow_todo: bool,
-    name: str, overwrite: bool, as_json: bool, quiet: bool, verbose: bool,
+    optimizer: str | None, loss: str | None, metrics: str | None, epochs: int, batch_size: int,
+    sample_weights: bool, allow_todo: bool, name: str, overwrite: bool, as_json: bool, quiet: bool, verbose: bool,
 ) -> None:  # fmt: skip
     """Writes the PyTorch project of MODEL with a training project around it."""
     from migrate.scaffold.plan import Options
@@ -288,7 +289,7 @@ def scaffold(
     keep_apart()
     options = Options(
         trainer, data, exact, optimizer, loss, split_names(metrics) if metrics is not None else None, epochs,
-        batch_size, allow_todo,
+        batch_size, allow_todo, sample_weights,
     )  # fmt: skip
     with progress_bar(hidden=quiet or as_json, verbose=verbose) as progress:
         done = scaffold_file(

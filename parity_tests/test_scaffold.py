@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -104,6 +105,21 @@ def test_never_compiled_model_gets_defaults_that_are_said(tmp_path: Path) -> Non
     code, _ = scaffold(model, "-o", tmp_path / "chosen", "--optimizer", "lion", "--loss", "poisson", "--metrics", "mse")
     assert code == 0
     assert "class Lion" in (tmp_path / "chosen" / "optim.py").read_text()
+
+
+def test_sample_weights_multiply_the_loss(project: Path, tmp_path: Path) -> None:
+    migrate.scaffold(projects.fitted() / "mlp" / "initial.keras", tmp_path / "weighted", sample_weights=True)
+    data = tmp_path / "data"
+    shutil.copytree(projects.data_of("mlp"), data)
+    np.save(data / "sample_weight.npy", np.full(300, 0.25, "float32"))
+    weighted, whole = (
+        json.loads(said[said.index("{") : said.index("}") + 1])["loss"]
+        for said in (
+            projects.run(tmp_path / "weighted", "evaluate.py", "--data", data),
+            projects.run(project, "evaluate.py", "--data", projects.data_of("mlp")),
+        )
+    )
+    assert weighted == pytest.approx(0.25 * whole, rel=1e-5)
 
 
 def custom_loss(tmp_path: Path) -> Path:

@@ -19,7 +19,10 @@ DATA = ("arrays", "images", "csv", "tfrecord", "text")
 
 @dataclass(frozen=True)
 class Options:
-    """What the user says about a training. None: what the file says, else a default."""
+    """What the user says about a training. None: what the file says, else a default.
+
+    `weighted`: the data brings a weight for each sample.
+    """
 
     trainer: Literal["plain", "lightning"] = "plain"
     data: str = "arrays"
@@ -30,6 +33,7 @@ class Options:
     epochs: int = 10
     batch_size: int = 32
     allow_todo: bool = False
+    weighted: bool = False
 
 
 @dataclass(frozen=True)

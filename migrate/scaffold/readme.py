@@ -52,6 +52,8 @@ def _said(plan: Plan, training: Training) -> Iterator[str]:
     if training.state:
         yield "| state | `optimizer.safetensors`: training goes on with the momenta and step count of Keras |"
     yield ""
+    if not plan.options.weighted:
+        yield "Sample weights in the data need `scaffold --sample-weights`."
     yield "What the file does not hold, and `fit` was told: epochs, batch size, callbacks, class weights."
     drift = list(dict.fromkeys(text for piece in training.pieces for text in piece.drift))
     if drift:

@@ -80,6 +80,8 @@ def objective_places(plan: Plan, training: Training) -> dict[str, str]:
         "TARGETS_TYPE": tensors,
         "OUTPUTS_TYPE": tensors,
         "FORWARD": body,
+        "BATCH": "inputs, targets, weights" if plan.options.weighted else "inputs, targets",
+        "WEIGHTS_PARAMETER": ", weights: Tensor" if plan.options.weighted else "",
         "SIZE": "len(targets[0])" if several else "len(targets)",
         **metric_places(plan, training),
         "SHARE": share_of(training),
@@ -188,12 +190,13 @@ def loss_attributes(training: Training) -> list[tuple[str, Loss]]:
 def forward_of_one(plan: Plan, training: Training) -> str:
     """The body of `Objective.forward` where the model has one output."""
     inputs = "inputs" if len(plan.inputs) == 1 else "*inputs"
-    loss = training.losses[0]
+    loss, weights = training.losses[0], ", weights" if plan.options.weighted else ""
     activity = " + sum(activity.take() for activity in self.activities)" if training.rules.activities else ""
     if loss.on == "logits":
         probabilities = f"logits{PROBABILITIES[plan.activation]}"
-        return f"logits = self.model.logits({inputs})\nreturn self.loss(logits, targets){activity}, {probabilities}"
-    return f"outputs = self.model({inputs})\nreturn self.loss(outputs, targets){activity}, outputs"
+        made = f"self.loss(logits, targets{weights}){activity}"
+        return f"logits = self.model.logits({inputs})\nreturn {made}, {probabilities}"
+    return f"outputs = self.model({inputs})\nreturn self.loss(outputs, targets{weights}){activity}, outputs"
 
 
 def forward_of_several(plan: Plan, training: Training) -> str:
@@ -204,8 +207,9 @@ def forward_of_several(plan: Plan, training: Training) -> str:
     terms = []
     for attribute, loss in loss_attributes(training):
         index = positions[loss.output]
+        weights = ", weights" if plan.options.weighted else ""
         weight = "" if loss.weight == 1 else f"{literal(loss.weight)} * "
-        terms.append(f"{weight}self.{attribute}(outputs[{index}], targets[{index}])")
+        terms.append(f"{weight}self.{attribute}(outputs[{index}], targets[{index}]{weights})")
     terms += ["sum(activity.take() for activity in self.activities)"] if training.rules.activities else []
     return f"outputs = list(self.model({inputs}){ending})\nreturn {' + '.join(terms)}, outputs"
 

@@ -79,7 +79,7 @@ def _losses(plan: Plan, todo: list[str]) -> list[Loss]:
     outputs = [output_of(port, plan.activation) for port in plan.outputs]
     default = DEFAULT_LOSS[plan.activation]
     stated = plan.options.loss or plan.compiled.get("loss") or default
-    given = {"exact": plan.exact, "version": plan.version}
+    given = {"exact": plan.exact, "version": plan.version, "weighted": plan.options.weighted}
     try:
         return losses(stated, outputs, plan.compiled.get("loss_weights"), **given)
     except Unsupported as error:

@@ -64,7 +64,7 @@ class Objective(nn.Module):
         self.model = model
         __LOSSES__
 
-    def forward(self, inputs: __INPUTS_TYPE__, targets: __TARGETS_TYPE__) -> tuple[Tensor, __OUTPUTS_TYPE__]:
+    def forward(self, inputs: __INPUTS_TYPE__, targets: __TARGETS_TYPE____WEIGHTS_PARAMETER__) -> tuple[Tensor, __OUTPUTS_TYPE__]:
         """The loss of a batch, and the outputs of the model."""
         __FORWARD__
 
@@ -182,10 +182,10 @@ def main(config: Config) -> None:
         objective.train()
         averages.reset()
         bar = tqdm(train_loader, f"epoch {epoch + 1}/{config.epochs}", leave=False, disable=None if rank == 0 else True)
-        for inputs, targets in bar:
-            inputs, targets = moved((inputs, targets), accelerator.device)
+        for __BATCH__ in bar:
+            __BATCH__ = moved((__BATCH__), accelerator.device)
             size, share = shared(__SIZE__, accelerator)
-            loss, outputs = objective(inputs, targets)
+            loss, outputs = objective(__BATCH__)
             loss = loss * share__PLUS_PENALTY__
             averages.update(loss, size, outputs, targets)
             #: if accumulate
@@ -240,10 +240,10 @@ def evaluate(objective: nn.Module, loader: Any, averages: Averages) -> dict[str,
     """Loss and metrics of the model in inference mode."""
     objective.eval()
     averages.reset()
-    for inputs, targets in loader:
-        inputs, targets = moved((inputs, targets), averages.accelerator.device)
+    for __BATCH__ in loader:
+        __BATCH__ = moved((__BATCH__), averages.accelerator.device)
         size, share = shared(__SIZE__, averages.accelerator)
-        loss, outputs = objective(inputs, targets)
+        loss, outputs = objective(__BATCH__)
         averages.update(loss * share__PLUS_PENALTY__, size, outputs, targets)
     return averages.compute()
 
