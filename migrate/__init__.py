@@ -107,7 +107,8 @@ def scaffold(
     """Writes the PyTorch project of a model with a training project around it; what comes back is as of `convert`.
 
     `optimizer`, `loss`, `metrics`: names of Keras', instead of what the file says. `epochs`, `batch_size`: defaults of
-    train.py. `sample_weights`: the data brings a weight for each sample. `allow_todo`: losses and metrics that are not Keras' own become marked places that raise. Raises
+    train.py. `sample_weights`: the data brings a weight for each sample. `allow_todo`: losses and metrics that
+    are not Keras' own become marked places that raise. Raises
     UserError; nothing is written then.
     """
     keep_apart()
