@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -277,7 +277,8 @@ def backport(
     click.option("--overwrite", is_flag=True, help="Replace a project that was converted before."),
 )
 def scaffold(
-    model: Path, output: Path, weights: Path | None, input_shape: str | None, trainer: str, data: str, exact: bool,
+    model: Path, output: Path, weights: Path | None, input_shape: str | None,
+    trainer: Literal["plain", "lightning"], data: str, exact: bool,
     optimizer: str | None, loss: str | None, metrics: str | None, epochs: int, batch_size: int,
     sample_weights: bool, allow_todo: bool, name: str, overwrite: bool, as_json: bool, quiet: bool, verbose: bool,
 ) -> None:  # fmt: skip

@@ -94,7 +94,11 @@ class Translation:
 
 
 def translate(
-    source: Source, *, name: str = "", exact: bool = False, flat: bool = False,
+    source: Source,
+    *,
+    name: str = "",
+    exact: bool = False,
+    flat: bool = False,
     progress: Progress = lambda step: None,
 ) -> Translation:
     """The project of an opened model file. Raises UserError, of which `Gaps` lists what has no converter."""

@@ -31,9 +31,24 @@ SIZES: dict[str, int | None] = {
     **dict.fromkeys(("ResNet50", "ResNet101", "ResNet152", "ResNet50V2", "ResNet101V2", "ResNet152V2"), 64),
     **dict.fromkeys(("VGG16", "VGG19"), 64),
 }
-IN_EVERY_RUN = ("ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "InceptionV3", "MobileNetV2", "MobileNetV3Small", "NASNetMobile", "ResNet50")
+IN_EVERY_RUN = (
+    "ConvNeXtTiny",
+    "DenseNet121",
+    "EfficientNetB0",
+    "InceptionV3",
+    "MobileNetV2",
+    "MobileNetV3Small",
+    "NASNetMobile",
+    "ResNet50",
+)
 # ConvNeXt normalizes channels last: two permutes a block, two for each of the stem and three downsamplings.
-PERMUTES = {"ConvNeXtTiny": 2 * 18 + 8, "ConvNeXtSmall": 2 * 36 + 8, "ConvNeXtBase": 2 * 36 + 8, "ConvNeXtLarge": 2 * 36 + 8, "ConvNeXtXLarge": 2 * 36 + 8}
+PERMUTES = {
+    "ConvNeXtTiny": 2 * 18 + 8,
+    "ConvNeXtSmall": 2 * 36 + 8,
+    "ConvNeXtBase": 2 * 36 + 8,
+    "ConvNeXtLarge": 2 * 36 + 8,
+    "ConvNeXtXLarge": 2 * 36 + 8,
+}
 
 
 def application(name: str) -> Case:
@@ -54,7 +69,9 @@ def test_application(case: Case, built: Mapping[str, Any], texts: Texts, tmp_pat
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("case", [pytest.param(application(name), id=name) for name in SIZES if name not in IN_EVERY_RUN])
+@pytest.mark.parametrize(
+    "case", [pytest.param(application(name), id=name) for name in SIZES if name not in IN_EVERY_RUN]
+)
 def test_every_application(case: Case, built: Mapping[str, Any], texts: Texts, tmp_path: Path) -> None:
     agrees(case, built, texts, tmp_path)
 

@@ -21,7 +21,12 @@ from parity_tests.case import case
 from parity_tests.conftest import Bench
 from parity_tests.hdf5_files import config_of, edited_h5
 
-VICTIM = case("bad input", "Conv2D(4, 3, name='conv'), Flatten(name='flat'), Dense(3, name='mid'), Dense(2, name='head')", (6, 6, 2), formats=("keras", "h5"))
+VICTIM = case(
+    "bad input",
+    "Conv2D(4, 3, name='conv'), Flatten(name='flat'), Dense(3, name='mid'), Dense(2, name='head')",
+    (6, 6, 2),
+    formats=("keras", "h5"),
+)
 EINSUM = case("bad einsum", "lambda x, y: ops.einsum('ij,kj->ik', x, y)", (4,), (4,), options={"batches": [4, 4]})
 
 
@@ -36,7 +41,11 @@ def refuse(model: Path, *words: str, options: tuple[object, ...] = ()) -> str:
         assert result.exit_code == 2, result.output
         assert isinstance(result.exception, SystemExit) and "Traceback" not in result.output
         assert result.stdout == ""
-        for word in (*words, "found:" if "way out" not in result.stderr else "way out:", *(["what to do:"] if "way out" not in result.stderr else [])):
+        for word in (
+            *words,
+            "found:" if "way out" not in result.stderr else "way out:",
+            *(["what to do:"] if "way out" not in result.stderr else []),
+        ):
             assert word in result.stderr, result.stderr
     assert (sorted(model.parent.rglob("*")) if model.parent.exists() else []) == before
     return result.stderr
@@ -79,7 +88,14 @@ def test_not_a_model(tmp_path: Path, name: str) -> None:
     refuse(tmp_path / name, found, name)
 
 
-@pytest.mark.parametrize(("inside", "found"), [([], "a folder"), (["saved_model.pb"], "a SavedModel folder"), (["config.json", "model.weights.h5"], "an unpacked .keras file")])
+@pytest.mark.parametrize(
+    ("inside", "found"),
+    [
+        ([], "a folder"),
+        (["saved_model.pb"], "a SavedModel folder"),
+        (["config.json", "model.weights.h5"], "an unpacked .keras file"),
+    ],
+)
 def test_a_folder(tmp_path: Path, inside: list[str], found: str) -> None:
     (tmp_path / "model").mkdir()
     for name in inside:
@@ -87,7 +103,15 @@ def test_a_folder(tmp_path: Path, inside: list[str], found: str) -> None:
     refuse(tmp_path / "model", found)
 
 
-@pytest.mark.parametrize(("member", "found"), [("archive/data.pkl", "a PyTorch checkpoint"), ("m/saved_model.pb", "a zipped SavedModel"), ("arr_0.npy", "numpy arrays"), ("a.txt", "a zip without config.json")])
+@pytest.mark.parametrize(
+    ("member", "found"),
+    [
+        ("archive/data.pkl", "a PyTorch checkpoint"),
+        ("m/saved_model.pb", "a zipped SavedModel"),
+        ("arr_0.npy", "numpy arrays"),
+        ("a.txt", "a zip without config.json"),
+    ],
+)
 def test_another_zip(tmp_path: Path, member: str, found: str) -> None:
     with zipfile.ZipFile(tmp_path / "m.keras", "w") as file:
         file.writestr(member, b"x")
@@ -163,16 +187,49 @@ def replaced(file: h5py.File, path: str, array: Any) -> None:
 
 
 TREES: dict[str, tuple[Callable[[h5py.File], Any], tuple[str, ...]]] = {
-    "one array less": (lambda f: f.__delitem__("layers/dense/vars/1"), ("'mid'", "holds 1 arrays", "expected 2 (kernel, bias)")),
+    "one array less": (
+        lambda f: f.__delitem__("layers/dense/vars/1"),
+        ("'mid'", "holds 1 arrays", "expected 2 (kernel, bias)"),
+    ),
     "one layer less": (lambda f: f.__delitem__("layers/dense_1"), ("'head'", "holds 0 arrays")),
-    "one layer more": (lambda f: f.create_dataset("layers/dense_2/vars/0", data=np.zeros(3)), ("layers/dense_2/vars/0", "belong to no layer")),
-    "one array more": (lambda f: f.create_dataset("layers/flatten/vars/0", data=np.zeros(3)), ("layers/flatten/vars/0", "belong to no layer")),
-    "another shape": (lambda f: replaced(f, "layers/dense/vars/0", np.zeros((65, 3), "f4")), ("'mid'", "[65, 3]", "expected [64, 3]")),
-    "turned around": (lambda f: replaced(f, "layers/dense/vars/0", np.zeros((3, 64), "f4")), ("'mid'", "[3, 64]", "expected [64, 3]")),
-    "no numbers": (lambda f: replaced(f, "layers/dense/vars/0", [b"text"]), ("layers/dense/vars/0", "expected numbers")),
-    "complex numbers": (lambda f: replaced(f, "layers/dense/vars/0", np.zeros((64, 3), "c8")), ("complex64", "expected numbers")),
-    "a link to another file": (lambda f: (f.__delitem__("layers/dense/vars/0"), f.__setitem__("layers/dense/vars/0", h5py.ExternalLink("/etc/passwd", "/"))), ("a link to another place or file",)),
-    "a link within": (lambda f: (f.__delitem__("layers/dense/vars/0"), f.__setitem__("layers/dense/vars/0", h5py.SoftLink("/layers/dense_1/vars/0"))), ("a link to another place or file",)),
+    "one layer more": (
+        lambda f: f.create_dataset("layers/dense_2/vars/0", data=np.zeros(3)),
+        ("layers/dense_2/vars/0", "belong to no layer"),
+    ),
+    "one array more": (
+        lambda f: f.create_dataset("layers/flatten/vars/0", data=np.zeros(3)),
+        ("layers/flatten/vars/0", "belong to no layer"),
+    ),
+    "another shape": (
+        lambda f: replaced(f, "layers/dense/vars/0", np.zeros((65, 3), "f4")),
+        ("'mid'", "[65, 3]", "expected [64, 3]"),
+    ),
+    "turned around": (
+        lambda f: replaced(f, "layers/dense/vars/0", np.zeros((3, 64), "f4")),
+        ("'mid'", "[3, 64]", "expected [64, 3]"),
+    ),
+    "no numbers": (
+        lambda f: replaced(f, "layers/dense/vars/0", [b"text"]),
+        ("layers/dense/vars/0", "expected numbers"),
+    ),
+    "complex numbers": (
+        lambda f: replaced(f, "layers/dense/vars/0", np.zeros((64, 3), "c8")),
+        ("complex64", "expected numbers"),
+    ),
+    "a link to another file": (
+        lambda f: (
+            f.__delitem__("layers/dense/vars/0"),
+            f.__setitem__("layers/dense/vars/0", h5py.ExternalLink("/etc/passwd", "/")),
+        ),
+        ("a link to another place or file",),
+    ),
+    "a link within": (
+        lambda f: (
+            f.__delitem__("layers/dense/vars/0"),
+            f.__setitem__("layers/dense/vars/0", h5py.SoftLink("/layers/dense_1/vars/0")),
+        ),
+        ("a link to another place or file",),
+    ),
 }
 
 
@@ -187,10 +244,22 @@ GROUPS: dict[str, tuple[Callable[[h5py.File], Any], tuple[str, ...]]] = {
     "one layer less": (lambda f: f.__delitem__(f"{ROOT}/mid"), ("model_weights/mid", "holds nothing")),
     "one layer unlisted": (lambda f: f[ROOT].attrs.__setitem__("layer_names", [b"conv", b"head"]), ("'mid'",)),
     "one layer more": (lambda f: f.create_group(f"{ROOT}/more").attrs.__setitem__("weight_names", []), ()),
-    "no names": (lambda f: f[f"{ROOT}/mid"].attrs.__delitem__("weight_names"), ("'mid'", "holds 0 arrays", "expected 2")),
-    "names of nothing": (lambda f: f[f"{ROOT}/mid"].attrs.__setitem__("weight_names", [b"x", b"y"]), ("no array 'model_weights/mid/x'",)),
-    "the same twice": (lambda f: f[f"{ROOT}/mid"].attrs.__setitem__("weight_names", [b"mid/kernel", b"mid/kernel"]), ("two arrays of one name",)),
-    "a way out of the file": (lambda f: f[f"{ROOT}/mid"].attrs.__setitem__("weight_names", [b"../../../x", b"/etc/passwd"]), ("no array",)),
+    "no names": (
+        lambda f: f[f"{ROOT}/mid"].attrs.__delitem__("weight_names"),
+        ("'mid'", "holds 0 arrays", "expected 2"),
+    ),
+    "names of nothing": (
+        lambda f: f[f"{ROOT}/mid"].attrs.__setitem__("weight_names", [b"x", b"y"]),
+        ("no array 'model_weights/mid/x'",),
+    ),
+    "the same twice": (
+        lambda f: f[f"{ROOT}/mid"].attrs.__setitem__("weight_names", [b"mid/kernel", b"mid/kernel"]),
+        ("two arrays of one name",),
+    ),
+    "a way out of the file": (
+        lambda f: f[f"{ROOT}/mid"].attrs.__setitem__("weight_names", [b"../../../x", b"/etc/passwd"]),
+        ("no array",),
+    ),
 }
 
 
@@ -243,7 +312,10 @@ def several(config: dict[str, Any]) -> None:
     """One layer each that the reader, the registry and a converter refuse."""
     layer_of(config, "conv").update(class_name="Lambda", config={"name": "conv", "function": ["4wEAAAA=", None, None]})
     layer_of(config, "flat").update(class_name="Mystery", registered_name="pack>Mystery")
-    layer_of(config, "mid")["config"]["dtype"] = {"class_name": "QuantizedDTypePolicy", "config": {"mode": "int8", "source_name": "float32"}}
+    layer_of(config, "mid")["config"]["dtype"] = {
+        "class_name": "QuantizedDTypePolicy",
+        "config": {"mode": "int8", "source_name": "float32"},
+    }
     layer_of(config, "head")["config"]["colour"] = "red"
 
 
@@ -257,14 +329,20 @@ CONFIGS: dict[str, tuple[Callable[[dict[str, Any]], Any], tuple[str, ...]]] = {
     "no outputs": (lambda c: c["config"].update(output_layers=[]), ("no inputs or no outputs",)),
     "no layers": (lambda c: c["config"].update(layers=None), ("no list of layers",)),
     "two of one name": (lambda c: layer_of(c, "head").update(name="mid"), ("two layers of one name",)),
-    "a class of its own": (lambda c: c.update(class_name="MyModel", module="mine", registered_name="mine>MyModel"), ("MyModel", "class of its own")),
+    "a class of its own": (
+        lambda c: c.update(class_name="MyModel", module="mine", registered_name="mine>MyModel"),
+        ("MyModel", "class of its own"),
+    ),
     "no config": (lambda c: c.update(config=3), ("no list of layers",)),
     "a layer that is none": (lambda c: c["config"]["layers"].__setitem__(1, "x"), ("no class_name",)),
     "several gaps": (several, ("4 layers", "Lambda 'conv'", "Mystery 'flat'", "quantized", "colour='red'")),
     "infinite": (lambda c: layer_of(c, "mid")["config"].update(units=float("inf")), ("the number inf", "'mid'")),
     "a huge layer": (lambda c: layer_of(c, "mid")["config"].update(units=10**9), ("'mid'", "[64, 3]")),
     "an unknown key": (lambda c: layer_of(c, "mid")["config"].update(x=1), ("Dense 'mid'", "x=1")),
-    "an unknown activation": (lambda c: layer_of(c, "mid")["config"].update(activation="glow"), ("Dense 'mid'", "glow")),
+    "an unknown activation": (
+        lambda c: layer_of(c, "mid")["config"].update(activation="glow"),
+        ("Dense 'mid'", "glow"),
+    ),
 }
 
 
@@ -282,17 +360,34 @@ def test_gaps_of_hdf5(files: tuple[Path, Path], tmp_path: Path) -> None:
     refuse(edited_h5(files[1], tmp_path / "bad.h5", change), "2 layers", "Mystery 'conv'", "Lambda 'mid'")
 
 
-@pytest.mark.parametrize("subscripts", ["ij,jk->ik'); import os; ('", "ij,jk->iz", "ij,jk->ii", "ij,jk\n->ik", "i.j,jk->ik", "ij->ij", "ijk,jk->ik", "", 7, None, ["ij,jk->ik"]])
+@pytest.mark.parametrize(
+    "subscripts",
+    [
+        "ij,jk->ik'); import os; ('",
+        "ij,jk->iz",
+        "ij,jk->ii",
+        "ij,jk\n->ik",
+        "i.j,jk->ik",
+        "ij->ij",
+        "ijk,jk->ik",
+        "",
+        7,
+        None,
+        ["ij,jk->ik"],
+    ],
+)
 def test_equations(bench: Bench, tmp_path: Path, subscripts: Any) -> None:
     def change(config: dict[str, Any]) -> None:
-        next(layer for layer in config["config"]["layers"] if layer["class_name"] == "Einsum")["config"]["subscripts"] = subscripts
+        next(layer for layer in config["config"]["layers"] if layer["class_name"] == "Einsum")["config"][
+            "subscripts"
+        ] = subscripts
 
     refuse(edited(bench.ask(EINSUM)["paths"][0], tmp_path / "bad.keras", change), "Einsum 'einsum")
 
 
 def test_names_of_models_and_files(files: tuple[Path, Path], tmp_path: Path) -> None:
     """A name in a message cannot play terminal, and the file's own name is no code either."""
-    source = tmp_path / "x\"; import os #\n\x1b[31m.keras"
+    source = tmp_path / 'x"; import os #\n\x1b[31m.keras'
     edited(files[0], source, lambda config: renamed(config, "mid", "\x1b[2Jmid\n  what to do: nothing"))
     done = CliRunner().invoke(main, ["convert", str(source), "-o", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output

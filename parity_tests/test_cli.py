@@ -34,7 +34,12 @@ def test_convert_says_what_it_did(bench_model: str, tmp_path: Path) -> None:
     result = tf2torch("convert", bench_model, "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert "2 layers, 39 parameters (39 trainable), 0 permutes" in result.output
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["README.md", "migration.json", "model.py", "weights.safetensors"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "README.md",
+        "migration.json",
+        "model.py",
+        "weights.safetensors",
+    ]
     assert list(tmp_path.iterdir()) == [tmp_path / "out"]
 
 
@@ -48,7 +53,11 @@ def test_convert_json(bench_model: str, tmp_path: Path) -> None:
 def test_inspect(bench_model: str) -> None:
     assert "can be converted" in tf2torch("inspect", bench_model).output
     found = json.loads(tf2torch("inspect", bench_model, "--json").stdout)
-    assert found["ok"] and found["inputs"][0]["shape"] == [None, 5] and found["layer_list"][0]["converter"] == "layers.Dense"
+    assert (
+        found["ok"]
+        and found["inputs"][0]["shape"] == [None, 5]
+        and found["layer_list"][0]["converter"] == "layers.Dense"
+    )
 
 
 def test_gaps_are_reported_together(bench_model: str, tmp_path: Path) -> None:

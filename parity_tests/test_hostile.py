@@ -68,7 +68,13 @@ def in_place(config: dict[str, Any], layer: str, name: str) -> Any:
 
 PAYLOAD = "relu'); __import__('os').system('touch PWNED'); ('"
 SETTINGS: dict[str, Any] = {
-    "activation": [PAYLOAD, {"class_name": PAYLOAD, "config": {}}, {"class_name": "function", "config": PAYLOAD}, 7, [PAYLOAD]],
+    "activation": [
+        PAYLOAD,
+        {"class_name": PAYLOAD, "config": {}},
+        {"class_name": "function", "config": PAYLOAD},
+        7,
+        [PAYLOAD],
+    ],
     "padding": [PAYLOAD, None, 3, ["same"]],
     "data_format": [PAYLOAD, 1],
     "kernel_size": [PAYLOAD, [3, PAYLOAD], [3], -1, 10**30, [0, 0]],

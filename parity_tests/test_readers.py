@@ -33,11 +33,35 @@ IMAGES = "Conv2D(4, (3, 2), strides=(2, 1), name='stem'), BatchNormalization(nam
 THREE = case("three", IMAGES, (9, 8, 3), formats=BOTH)
 TWO = case("two", IMAGES, (9, 8, 3), formats=BOTH, generation=2)
 CHAIN = "model: (lambda m: (m.build((None, {0})), m)[1])(keras.Sequential([{1}]))"
-SEQUENTIAL = case("sequential", "model: keras.Sequential([layers.Input((9, 8, 3)), " + IMAGES + "])", formats=BOTH, generation=2)
-FIRST = case("channels first", "model: keras.Sequential([layers.Input((3, 9, 8)), Conv2D(4, (3, 2), data_format='channels_first'), ZeroPadding2D((1, 2), data_format='channels_first'), BatchNormalization(axis=1), Flatten(), Dense(3)])", formats=("h5",), generation=2)
-STEPS = case("steps", "model: keras.Sequential([layers.Input((7, 4)), Conv1D(5, 3, name='conv'), LSTM(3, recurrent_activation='hard_sigmoid', return_sequences=True, name='long'), GRU(4, recurrent_activation='hard_sigmoid', reset_after=False, go_backwards=True, return_sequences=True, name='gated'), SimpleRNN(3, name='simple'), Dense(2, name='head')])", formats=("h5",), generation=2)
-TOKENS = case("tokens", "model: keras.Sequential([Embedding(30, 4, mask_zero=True, input_length=6, name='words'), LSTM(3, recurrent_activation='hard_sigmoid', name='long'), Dense(2, name='head')])", ("int32", 6), formats=("h5",), generation=2, options={"high": 30})
-GATED = case("gated", "model: keras.Sequential([layers.Input((6, 3)), GRU(4, reset_after=True, return_sequences=True), GRU(3, reset_after=False)])", formats=("h5",), generation=2)
+SEQUENTIAL = case(
+    "sequential", "model: keras.Sequential([layers.Input((9, 8, 3)), " + IMAGES + "])", formats=BOTH, generation=2
+)
+FIRST = case(
+    "channels first",
+    "model: keras.Sequential([layers.Input((3, 9, 8)), Conv2D(4, (3, 2), data_format='channels_first'), ZeroPadding2D((1, 2), data_format='channels_first'), BatchNormalization(axis=1), Flatten(), Dense(3)])",
+    formats=("h5",),
+    generation=2,
+)
+STEPS = case(
+    "steps",
+    "model: keras.Sequential([layers.Input((7, 4)), Conv1D(5, 3, name='conv'), LSTM(3, recurrent_activation='hard_sigmoid', return_sequences=True, name='long'), GRU(4, recurrent_activation='hard_sigmoid', reset_after=False, go_backwards=True, return_sequences=True, name='gated'), SimpleRNN(3, name='simple'), Dense(2, name='head')])",
+    formats=("h5",),
+    generation=2,
+)
+TOKENS = case(
+    "tokens",
+    "model: keras.Sequential([Embedding(30, 4, mask_zero=True, input_length=6, name='words'), LSTM(3, recurrent_activation='hard_sigmoid', name='long'), Dense(2, name='head')])",
+    ("int32", 6),
+    formats=("h5",),
+    generation=2,
+    options={"high": 30},
+)
+GATED = case(
+    "gated",
+    "model: keras.Sequential([layers.Input((6, 3)), GRU(4, reset_after=True, return_sequences=True), GRU(3, reset_after=False)])",
+    formats=("h5",),
+    generation=2,
+)
 
 
 def agrees(path: Path, folder: Path, built: Built, **reading: Any) -> Conversion:
@@ -68,7 +92,10 @@ def test_compressed_members(bench: Bench, tmp_path: Path, model: Case, compressi
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.keras", "out"]
 
 
-@pytest.mark.parametrize(("model", "kind", "name"), [(THREE, 0, "m.h5"), (TWO, 0, "m"), (TWO, 1, "m.keras"), (THREE, 1, "best_weights.h5"), (TWO, 1, "m.json")])
+@pytest.mark.parametrize(
+    ("model", "kind", "name"),
+    [(THREE, 0, "m.h5"), (TWO, 0, "m"), (TWO, 1, "m.keras"), (THREE, 1, "best_weights.h5"), (TWO, 1, "m.json")],
+)
 def test_the_content_decides(bench: Bench, tmp_path: Path, model: Case, kind: int, name: str) -> None:
     built = bench.ask(model)
     shutil.copyfile(paths(built)[kind], tmp_path / name)
@@ -101,7 +128,10 @@ def test_the_tree_of_keras_2_12(bench: Bench, tmp_path: Path) -> None:
     agrees(tmp_path / "m.keras", tmp_path / "out", built)
 
 
-@pytest.mark.parametrize(("version", "listed", "kind"), [("3.6.0", True, "Tensor"), ("3.10.0", True, "Tensor"), ("3.15.1", True, "tuple"), ("3.15.1", False, "Tensor")])
+@pytest.mark.parametrize(
+    ("version", "listed", "kind"),
+    [("3.6.0", True, "Tensor"), ("3.10.0", True, "Tensor"), ("3.15.1", True, "tuple"), ("3.15.1", False, "Tensor")],
+)
 def test_a_list_of_one_output(bench: Bench, tmp_path: Path, version: str, listed: bool, kind: str) -> None:
     """Before Keras 3.11, one output stood in a list even if it was none."""
 
@@ -186,7 +216,11 @@ def keras_2_3(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def policies(config: dict[str, Any]) -> None:
-    kinds = ["float32", {"class_name": "Policy", "config": {"name": "float32"}}, {"class_name": "DTypePolicy", "config": {"name": "float32"}, "module": "keras", "registered_name": None}]
+    kinds = [
+        "float32",
+        {"class_name": "Policy", "config": {"name": "float32"}},
+        {"class_name": "DTypePolicy", "config": {"name": "float32"}, "module": "keras", "registered_name": None},
+    ]
     for number, layer in enumerate(config["config"]["layers"]):
         layer["config"]["dtype"] = kinds[number % 3]
 
@@ -195,8 +229,12 @@ OLD_WORDS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "bare list": bare_list,
     "keras 2.3": keras_2_3,
     "policies": policies,
-    "groups": lambda config: [layer["config"].update(groups=1) for layer in layers_in(config, "Conv2D", "Dense")] and None,
-    "batch normalization v1": lambda config: [layer.update(class_name="BatchNormalizationV1") for layer in layers_in(config, "BatchNormalization")] and None,
+    "groups": lambda config: (
+        [layer["config"].update(groups=1) for layer in layers_in(config, "Conv2D", "Dense")] and None
+    ),
+    "batch normalization v1": lambda config: (
+        [layer.update(class_name="BatchNormalizationV1") for layer in layers_in(config, "BatchNormalization")] and None
+    ),
 }
 
 
@@ -258,10 +296,26 @@ CUDNN = """model: (lambda old, new, path: (
 
 @pytest.mark.parametrize("wrapper", ["{}", "Bidirectional({}, name='both')"], ids=["plain", "bidirectional"])
 def test_cudnn(bench: Bench, tmp_path: Path, wrapper: str) -> None:
-    fast = [wrapper.format(f"__import__('tf_keras').src.layers.CuDNN{kind}(4, return_sequences={more}, name='{kind.lower()}{more}')").replace("both", kind) for kind, more in (("LSTM", True), ("GRU", False))]
-    slow = [wrapper.format(f"{kind}(4, return_sequences={more}, name='{kind.lower()}{more}')").replace("both", kind) for kind, more in (("LSTM", True), ("GRU", False))]
+    fast = [
+        wrapper.format(
+            f"__import__('tf_keras').src.layers.CuDNN{kind}(4, return_sequences={more}, name='{kind.lower()}{more}')"
+        ).replace("both", kind)
+        for kind, more in (("LSTM", True), ("GRU", False))
+    ]
+    slow = [
+        wrapper.format(f"{kind}(4, return_sequences={more}, name='{kind.lower()}{more}')").replace("both", kind)
+        for kind, more in (("LSTM", True), ("GRU", False))
+    ]
     path = tmp_path / "cudnn.h5"
-    built = bench.ask(case(f"cudnn {wrapper}", CUDNN.format(", ".join(fast), ", ".join(slow), str(path)), (6, 3), formats=("h5",), generation=2))
+    built = bench.ask(
+        case(
+            f"cudnn {wrapper}",
+            CUDNN.format(", ".join(fast), ", ".join(slow), str(path)),
+            (6, 3),
+            formats=("h5",),
+            generation=2,
+        )
+    )
     convert_file(path, tmp_path / "out")
     for what, verdict in judge(tmp_path / "out", dict(np.load(built["reference"]))):
         assert verdict.passed, f"{what}: {verdict}"
@@ -315,9 +369,15 @@ def test_said_by_the_user(bench: Bench, tmp_path: Path) -> None:
 
 STORAGES: dict[str, Callable[[h5py.Group, str, Array], Any]] = {
     "chunked": lambda group, name, array: group.create_dataset(name, data=array, chunks=array.shape or None),
-    "compressed": lambda group, name, array: group.create_dataset(name, data=array, **({"compression": "gzip", "shuffle": True} if array.shape else {})),
-    "big endian": lambda group, name, array: group.create_dataset(name, data=array.astype(array.dtype.newbyteorder(">"))),
-    "never written to": lambda group, name, array: group.create_dataset(name, data=array) if array.any() else group.create_dataset(name, array.shape, array.dtype),
+    "compressed": lambda group, name, array: group.create_dataset(
+        name, data=array, **({"compression": "gzip", "shuffle": True} if array.shape else {})
+    ),
+    "big endian": lambda group, name, array: group.create_dataset(
+        name, data=array.astype(array.dtype.newbyteorder(">"))
+    ),
+    "never written to": lambda group, name, array: (
+        group.create_dataset(name, data=array) if array.any() else group.create_dataset(name, array.shape, array.dtype)
+    ),
 }
 
 
@@ -368,7 +428,13 @@ def test_paths_count_classes_not_names(bench: Bench, tmp_path: Path) -> None:
         def rename(tree: Any) -> Any:
             if isinstance(tree, dict):
                 return {key: rename(value) for key, value in tree.items()}
-            return [rename(item) for item in tree] if isinstance(tree, list) else swapped.get(tree, tree) if isinstance(tree, str) else tree
+            return (
+                [rename(item) for item in tree]
+                if isinstance(tree, list)
+                else swapped.get(tree, tree)
+                if isinstance(tree, str)
+                else tree
+            )
 
         agrees(edited(paths(built)[0], tmp_path / f"{number}.keras", rename), tmp_path / f"{number}", built)
 
@@ -438,5 +504,9 @@ def test_their_refused_models(tmp_path: Path, name: str) -> None:
 
 @theirs
 def test_their_list_is_complete() -> None:
-    there = {str(path.relative_to(MODELS)) for path in MODELS.rglob("*.*") if not re.search("_inputs_and_outputs|weights.h5|INDEX", path.name)}
+    there = {
+        str(path.relative_to(MODELS))
+        for path in MODELS.rglob("*.*")
+        if not re.search("_inputs_and_outputs|weights.h5|INDEX", path.name)
+    }
     assert there == {*COUNTS, *REFUSED, *(f"{name}_model.h5" for name in RECORDED)}

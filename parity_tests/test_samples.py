@@ -29,7 +29,9 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_digits_predict_the_same(digits: Path) -> None:
-    assert "same digit for 450 of 450 images" in run("compare_digits.py", digits / "digits_cnn", digits / "digits_cnn.npz")
+    assert "same digit for 450 of 450 images" in run(
+        "compare_digits.py", digits / "digits_cnn", digits / "digits_cnn.npz"
+    )
 
 
 def test_comparison_sees_a_wrong_model(digits: Path) -> None:

@@ -15,7 +15,9 @@ def test_texts_read_well(texts: Texts) -> None:
     assert texts.complaints() == ""
 
 
-@pytest.mark.parametrize("text", ["import torch\n", "x = {'a':1}\n"], ids=["unused import", "not as ruff format writes"])
+@pytest.mark.parametrize(
+    "text", ["import torch\n", "x = {'a':1}\n"], ids=["unused import", "not as ruff format writes"]
+)
 def test_complaints_are_heard(tmp_path: Path, text: str) -> None:
     (tmp_path / "source.py").write_text(text)
     (tmp_path / "texts").mkdir()

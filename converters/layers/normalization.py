@@ -174,7 +174,7 @@ def group_normalization(
     if count < 1 or channels % count:
         layer.unsupported(f"{channels} channels cannot be put in {count} groups", "check that the file is not damaged")
     w = layer.weights("gamma" if scale else None, "beta" if center else None)
-    affine = {} if scale or center else {"affine": False}
+    affine: dict[str, Any] = {} if scale or center else {"affine": False}
     module = layer.module("nn.GroupNorm", count, channels, eps=epsilon, **affine).load(weight=w.gamma, bias=w.beta)
     if center and not scale:
         module.load(weight=constant(1, (channels,), w.beta.dtype)).freeze("weight")

@@ -34,10 +34,8 @@ class SharedDropout(nn.Module):
         self.rate, self.shared = rate, shared
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return x
-        kept = torch.ones([1 if axis in self.shared else size for axis, size in enumerate(x.shape)]).to(x)
-        return x * nn.functional.dropout(kept, self.rate)
+        sizes = [1 if axis in self.shared else size for axis, size in enumerate(x.shape)]
+        return x * nn.functional.dropout(x.new_ones(sizes), self.rate) if self.training else x
 
 
 class StochasticDepth(nn.Module):

@@ -141,7 +141,7 @@ def is_automatic(name: str, class_name: str) -> bool:
 
 
 def identifier(name: str) -> str:
-    """A lower-case ASCII identifier made of a name, never a keyword or an attribute of nn.Module; '' if nothing is left."""
+    """A lower-case ASCII identifier made of a name, no keyword and no attribute of nn.Module; '' if nothing is left."""
     name = re.sub(r"^tf\.(\w+\.)*(?=\w)", "", name)  # Keras 2 names calls of TensorFlow after the function
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", plain)
@@ -154,7 +154,7 @@ def identifier(name: str) -> str:
 
 
 def class_name_of(name: str, fallback: str) -> str:
-    """`mobilenetv2_1.00_224` -> `MobileNetV2`, `digits_cnn` -> `DigitsCNN`; the fallback for a name that says nothing."""
+    """`mobilenetv2_1.00_224` -> `MobileNetV2`, `digits_cnn` -> `DigitsCNN`; the fallback if a name says nothing."""
     name = re.sub(r"(_\d+(\.\d+)?)+$", "", name)
     if identifier(name) in GENERIC or re.fullmatch(r"(functional|model|sequential)(_\d+)?", identifier(name)):
         return fallback

@@ -11,7 +11,8 @@ def shape_text(value: Value) -> str:
     """(N, 3, H, W): a letter for each dynamic size."""
     if value.dtype == "size" or value.shape is None:
         return ""
-    return f"({', '.join(str(size) if size is not None else _letter(value, axis) for axis, size in enumerate(value.shape))})"
+    sizes = [str(size) if size is not None else _letter(value, axis) for axis, size in enumerate(value.shape)]
+    return f"({', '.join(sizes)})"
 
 
 def _letter(value: Value, axis: int) -> str:

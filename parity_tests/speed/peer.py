@@ -11,7 +11,9 @@ import tensorflow as tf  # noqa: TID251
 import tf2onnx  # noqa: TID251
 
 model = keras.models.load_model(sys.argv[1], compile=False)
-trainable = sum(int(w.shape.num_elements() if hasattr(w.shape, "num_elements") else tf.size(w)) for w in model.trainable_weights)
+trainable = sum(
+    int(w.shape.num_elements() if hasattr(w.shape, "num_elements") else tf.size(w)) for w in model.trainable_weights
+)
 signature = [tf.TensorSpec((None, *model.inputs[0].shape[1:]), model.inputs[0].dtype, name="x")]
 try:
     onnx_model, _ = tf2onnx.convert.from_function(tf.function(model, input_signature=signature), signature, opset=13)
