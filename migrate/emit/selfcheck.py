@@ -20,6 +20,8 @@ from migrate.emit.names import Names
 from migrate.interpret import ModelInstance, torch_dtype
 
 BATCH = 2
+LOOPS = {f"local.{kind}{cell}" for kind in ("Stepwise", "Dropout") for cell in ("LSTM", "GRU", "RNN")}
+LOOPS |= {"local.ConvLSTM", "local.DropoutConvLSTM"}
 
 
 class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types there
@@ -134,7 +136,7 @@ def _named_tensors(module: nn.Module, *, remove_duplicate: bool = True) -> Itera
 
 def _same_operations(model: nn.Module, instance: ModelInstance, graph: Graph, names: Names) -> None:
     interned: dict[Any, int] = {}
-    inputs = [example(value) for value in values(graph.inputs)]
+    inputs = examples(graph, instance)
     labelled = [(tensor, f"input {number}") for number, tensor in enumerate(inputs)]
     sides = []
     for run, state in (
@@ -157,10 +159,30 @@ def _plain(outputs: Any) -> Any:
     return tuple(outputs.items()) if isinstance(outputs, dict) else outputs
 
 
-def example(value: Any) -> torch.Tensor:
-    """An input of the shape of a value, on meta."""
+def examples(graph: Graph, instance: ModelInstance) -> list[torch.Tensor]:
+    """Inputs of a model on meta. A loop over steps runs op by op: few steps are enough, where the model takes few."""
+    long = [_example(value, steps=80) for value in values(graph.inputs)]
+    if not _loops(graph):
+        return long
+    short = [_example(value, steps=7) for value in values(graph.inputs)]
+    try:
+        with torch.no_grad():
+            instance(*short)
+    except (RuntimeError, IndexError, ValueError):
+        return long
+    return short
+
+
+def _loops(graph: Graph) -> bool:
+    return any(
+        _loops(module.graph) if module.graph is not None else module.constructor in LOOPS for module in graph.modules
+    )
+
+
+def _example(value: Any, *, steps: int) -> torch.Tensor:
     sizes = [
-        size if size is not None else (BATCH if axis == 0 else 64 + 16 * axis) for axis, size in enumerate(value.sizes)
+        size if size is not None else (BATCH, steps)[axis] if axis < 2 else 64 + 16 * axis
+        for axis, size in enumerate(value.sizes)
     ]
     return torch.empty(sizes, dtype=torch_dtype(value.dtype), device="meta")
 

@@ -18,7 +18,7 @@ from torch import nn
 from converters.arrangement import Arrangement, Flat
 from converters.graph import Graph, Node, Value, values
 from converters.weights import Weight, to_json
-from migrate.emit.selfcheck import Recording, example
+from migrate.emit.selfcheck import Recording, examples
 from migrate.interpret import ModelInstance
 from migrate.verify.recorder import Event, Recorder
 
@@ -45,9 +45,9 @@ def sites_of(
     does not make (a padding that the convolution does) is `{"within": layer}`, or None.
     """
     interned: dict[Any, int] = {}
-    inputs = [example(value) for value in values(graph.inputs)]
-    made = _emitted(model, weights, inputs, interned)
     instance = ModelInstance(graph)
+    inputs = examples(graph, instance)
+    made = _emitted(model, weights, inputs, interned)
     matching = _Matching(made, _environments(instance, inputs, interned))
     matching.add(source, instance)
     return matching.found

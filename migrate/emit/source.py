@@ -9,6 +9,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from converters import local
 from converters.errors import UserError
@@ -55,6 +56,7 @@ def source_of(graph: Graph, names: Names, title: str) -> SourceFile:
     return SourceFile(text, dict(_places(text, classes)))
 
 
+@lru_cache(maxsize=8)  # forms of a model without blocks are one text
 def formatted(text: str) -> str:
     """The text as `ruff format` writes it. Raises UserError where ruff cannot be run."""
     command = [sys.executable, "-m", "ruff", "format", "--isolated", f"--line-length={LINE_LENGTH}", "-"]
