@@ -49,3 +49,7 @@ def test_committed_project_is_what_convert_writes_today(digits: Path) -> None:
     assert (SAMPLES / "digits_cnn" / "model.py").read_text() == (digits / "digits_cnn" / "model.py").read_text(), (
         "run `make samples`"
     )
+
+
+def test_readme_shows_the_committed_project() -> None:
+    assert (SAMPLES / "digits_cnn" / "model.py").read_text() in (SAMPLES.parent / "README.md").read_text()
