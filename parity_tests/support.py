@@ -13,7 +13,7 @@ from converters.registry import lookup
 from parity_tests.case import Case
 from parity_tests.cases import families
 
-TARGET = Path(__file__).parent.parent / "SUPPORT.md"
+TARGET = Path(__file__).with_name("SUPPORT.md")
 HEAD = """# What is supported, and what is proved
 
 Made by `python -m parity_tests.support` from the parity cases; do not edit.

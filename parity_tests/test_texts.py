@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from parity_tests import support
 from parity_tests.texts import Texts
 
 
@@ -24,3 +25,7 @@ def test_complaints_are_heard(tmp_path: Path, text: str) -> None:
     texts = Texts(tmp_path / "texts")
     texts.add("A case, named so", tmp_path / "source.py")
     assert "case_0_a_case_named_so" in texts.complaints()
+
+
+def test_support_table_is_up_to_date() -> None:
+    assert support.TARGET.read_text() == support.support(), "run `python -m parity_tests.support`"
