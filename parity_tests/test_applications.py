@@ -14,6 +14,7 @@ import pytest
 
 from migrate.pipeline import convert_file
 from parity_tests.case import Case, case
+from parity_tests.goldens import golden
 from parity_tests.parity import judge
 from parity_tests.test_cases import exports_and_compiles, trainable
 from parity_tests.texts import Texts
@@ -50,6 +51,13 @@ PERMUTES = {
     "ConvNeXtXLarge": 2 * 36 + 8,
 }
 
+# What `model.py` may take, in lines after `ruff format`.
+LINES = {
+    "ResNet50": 80, "ResNet152V2": 90, "MobileNetV2": 90, "DenseNet121": 110, "EfficientNetB0": 130,
+    "EfficientNetV2B0": 160, "ConvNeXtTiny": 90, "Xception": 110, "MobileNetV3Small": 160, "InceptionV3": 260,
+    "NASNetMobile": 300, "VGG16": 60,
+}  # fmt: skip
+
 
 def application(name: str) -> Case:
     side = SIZES[name]
@@ -85,5 +93,9 @@ def agrees(case: Case, built: Mapping[str, Any], texts: Texts, folder: Path) -> 
     assert trainable(folder / "out") == built["trainable"]
     assert conversion.permutes == case.permutes
     texts.add(case.name, folder / "out" / "model.py")
+    text = (folder / "out" / "model.py").read_text()
+    assert len(text.splitlines()) <= LINES.get(case.name, 10_000), text
+    if golden(case.name).exists():
+        assert text == golden(case.name).read_text(), f"see the change: python -m parity_tests.goldens {case.name}"
     if not case.permutes:
         exports_and_compiles(folder / "out", [reference["in/0/0"]])

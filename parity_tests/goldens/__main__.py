@@ -8,15 +8,24 @@ import tempfile
 from pathlib import Path
 
 from parity_tests.conftest import Bench
+from parity_tests.goldens import golden
 from parity_tests.goldens.models import MODELS
-from parity_tests.test_goldens import golden, text_of
+from parity_tests.test_applications import application
+from parity_tests.test_goldens import text_of
+
+# One of each family.
+APPLICATIONS = (
+    "ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "InceptionV3", "MobileNetV2", "MobileNetV3Small", "NASNetMobile",
+    "ResNet50", "VGG16", "Xception",
+)  # fmt: skip
 
 
 def main(names: list[str]) -> None:
+    cases = MODELS | {name: application(name) for name in APPLICATIONS}
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder))
-        for name in names or MODELS:
-            new, path = text_of(bench, name), golden(name)
+        for name in names or cases:
+            new, path = text_of(bench, cases[name]), golden(name)
             old = path.read_text() if path.exists() else ""
             print(
                 "".join(

@@ -7,12 +7,6 @@ from parity_tests.case import Case, case
 SMALL = {"options": {"batches": [1]}}
 
 
-def _application(name: str, side: int = 64) -> Case:
-    return case(
-        f"golden {name}", f"model:keras.applications.{name}(weights=None, input_shape=({side}, {side}, 3))", **SMALL
-    )
-
-
 DOUBLE = "(lambda x, n: Activation('relu')(Conv2D(n, 3, padding='same')(Activation('relu')(Conv2D(n, 3, padding='same')(x)))))"
 ENCODER = (
     "(lambda x: (lambda y: LayerNormalization()(Add()([y, Dense(16)(Dense(32, activation='gelu')(y))])))("
@@ -21,8 +15,6 @@ ENCODER = (
 TOWER = "keras.Sequential([Input((6,)), Dense(8, activation='relu'), Dense(4)], name='tower')"
 
 MODELS: dict[str, Case] = {
-    "resnet50": _application("ResNet50"),
-    "mobilenet_v2": _application("MobileNetV2"),
     "siamese": case(
         "golden siamese", f"lambda a, b: (lambda t: Dense(1, activation='sigmoid')(Subtract()([t(a), t(b)])))({TOWER})", (6,), (6,), **SMALL
     ),
