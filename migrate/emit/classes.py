@@ -123,7 +123,7 @@ class Writer:
         if module.constructor == "parameter":
             shape, _ = module.args
             frozen = "" if module.trainable else ", requires_grad=False"
-            yield f"self.{name} = nn.Parameter(torch.empty({_sizes(shape)}){frozen})"
+            yield f"self.{name} = nn.Parameter(torch.zeros({_sizes(shape)}){frozen})"
             return
         if module.constructor == "buffer":
             yield f"self.register_buffer({literal(name)}, {_buffer(module)})"
@@ -273,7 +273,7 @@ def _buffer(module: Module) -> str:
     if isinstance(weight, Constant) and isinstance(weight.value, tuple) and 0 < len(weight.value) <= NUMBERS_AT_MOST:
         numbers = np.array(weight.value, object).reshape(shape).tolist()
         return f"torch.tensor({literal(numbers)}{'' if dtype in ('int64', 'bool') else kind})"
-    return f"torch.empty({_sizes(shape)}{kind})"
+    return f"torch.zeros({_sizes(shape)}{kind})"
 
 
 def _sizes(shape: tuple[Any, ...]) -> str:
