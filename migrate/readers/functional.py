@@ -47,7 +47,8 @@ class Assembly:
             ends = [end[0] if isinstance(end, tuple) and len(end) == 1 else end for end in ends]
         if not values_of(ends[0]) or not values_of(ends[1]):
             raise malformed(f"model {self.name!r} states no inputs or no outputs")
-        self.first_node = self._first_nodes([call.args for call in self.calls.values()], ends[1])
+        self.first_node = self._first_nodes(ends[1])
+        self.first_end = self._first_ends(ends[1])
         resolved = {k: (self._resolve(c.args, k), self._resolve(dict(c.kwargs), k)) for k, c in self.calls.items()}
         starts, stops = (self._resolve(end, None) for end in ends)
         nodes = [
@@ -56,17 +57,29 @@ class Assembly:
         ]
         return Graph(self.name, starts, stops, tuple(nodes)).check()
 
-    def _first_nodes(self, *trees: Tree) -> dict[str, int]:
-        """A nested model's own graph may count as its call 0; then the calls in this model start at 1."""
+    def _first_nodes(self, ends: Tree) -> dict[str, int]:
+        """Before Keras 3, a nested model's own graph may count as its call 0; the calls in this model start at 1."""
         used: dict[str, set[int]] = {}
-        everything = (*trees, [dict(call.kwargs) for call in self.calls.values()])
-        for reference in values_of(everything):
+        for reference in values_of((ends, [(call.args, dict(call.kwargs)) for call in self.calls.values()])):
             used.setdefault(reference.layer, set()).add(reference.node)
-        return {
+        return {name: 1 for name, numbers in used.items() if self._is_model(name, before=3) and 0 not in numbers}
+
+    def _first_ends(self, ends: Tree) -> dict[str, int]:
+        """Keras 3 counts so in the list of outputs alone, and for functional models alone."""
+        used: dict[str, set[int]] = {}
+        for reference in values_of(ends):
+            used.setdefault(reference.layer, set()).add(reference.node)
+        new = {
             name: 1
             for name, numbers in used.items()
-            if name in self.layers and self.layers[name].graph is not None and 0 not in numbers
+            if self._is_model(name) and name not in self.first_node and 0 not in numbers
+            if self.layers[name].version[0] >= 3 and self.layers[name].class_name != "Sequential"
         }
+        return self.first_node | new
+
+    def _is_model(self, name: str, before: int = 1000) -> bool:
+        layer = self.layers.get(name)
+        return layer is not None and layer.graph is not None and layer.version[0] < before
 
     def _resolve(self, tree: Tree, user: tuple[str, int] | None) -> Tree:
         return map_tree(lambda leaf: self._value(leaf, user) if isinstance(leaf, Reference) else leaf, tree)
@@ -75,7 +88,8 @@ class Assembly:
         who = f"layer {user[0]!r}" if user else "the list of inputs and outputs"
         if reference.layer in self.inputs:
             return self.inputs[reference.layer]
-        key = (reference.layer, reference.node - self.first_node.get(reference.layer, 0))
+        first = self.first_node if user else self.first_end
+        key = (reference.layer, reference.node - first.get(reference.layer, 0))
         if key not in self.outputs:
             raise malformed(
                 f"{who} of model {self.name!r} refers to call {key[1]} of layer {key[0]!r}, which does not exist"
