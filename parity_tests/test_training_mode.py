@@ -60,3 +60,13 @@ def test_noise_is_there_in_training_only(bench: Bench, tmp_path: Path) -> None:
     model, x = converted(bench, NOISY, tmp_path / "out"), torch.randn(4, 5, dtype=torch.float64)
     assert torch.equal(model(x), model(x))
     assert not torch.equal(model.train()(x), model(x))
+
+
+MASKED = case("masked batchnorm", "Embedding(50, 4, mask_zero=True), BatchNormalization(), LSTM(3)", ("int32", 9))
+
+
+def test_masked_statistics_are_told(bench: Bench, tmp_path: Path) -> None:
+    source = Path(bench.ask(MASKED)["paths"][0])
+    assert any("masked steps" in what for what in migrate.convert(source, tmp_path / "out").drift)
+    with pytest.raises(migrate.UserError, match="masked steps"):
+        migrate.convert(source, tmp_path / "exact", exact=True)

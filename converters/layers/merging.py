@@ -39,7 +39,34 @@ def subtract(layer: LayerHandle, inputs: Inputs) -> Value:
 
 @converts("layers.Multiply", layout=ANY, mask=any_valid)
 def multiply(layer: LayerHandle, inputs: Inputs) -> Value:
-    return _fold(layer, "*", inputs)
+    """Steps that one input masks are 1 in it; those that all of them mask are 0 in the product (Keras 3)."""
+    masks = effective_masks(layer, inputs)
+    if not masks:
+        return _fold(layer, "*", inputs)
+    aligned = layer.align(inputs, insert_at=1)
+    ones = [x if m is None else _where(layer, m, x, 1.0) for x, m in zip(aligned, masks, strict=True)]
+    product = reduce(lambda a, b: layer.operator("*", a, b), ones)
+    if any(mask is None for mask in masks):
+        return product
+    return _where(layer, reduce(lambda a, b: layer.operator("|", a, b), masks), product, 0.0)
+
+
+def effective_masks(layer: LayerHandle, inputs: Inputs) -> list[Value | None]:
+    """The masks that change what a merge of Keras 3 computes; none if there is none, or before Keras 3."""
+    masks = explicit_masks(layer, list(inputs)) if layer.version[0] >= 3 else []
+    if all(mask is None for mask in masks):
+        return []
+    if len({x.rank for x in inputs}) != 1 or any(
+        m is not None and m.rank != x.rank - 1 for m, x in zip(masks, inputs, strict=True)
+    ):
+        layer.unsupported("masked inputs of unequal rank", "in Keras, give its inputs the same rank")
+    return masks
+
+
+def _where(layer: LayerHandle, mask: Value, x: Value, other: Any) -> Value:
+    """`x` at the steps that count, something else at the others."""
+    steps = layer.method("unsqueeze", layer.coerce(mask, as_written(mask.rank)), -1)
+    return layer.function("torch.where", steps, layer.coerce(x, as_written(x.rank)), other)  # type: ignore[no-any-return]
 
 
 @converts("layers.Average", layout=ANY, mask=any_valid)
@@ -49,14 +76,27 @@ def average(layer: LayerHandle, inputs: Inputs) -> Value:
 
 @converts("layers.Maximum", layout=ANY, mask=any_valid)
 def maximum(layer: LayerHandle, inputs: Inputs) -> Value:
-    aligned = layer.align(inputs, insert_at=1)
-    return reduce(lambda a, b: layer.function("torch.maximum", a, b), aligned)  # type: ignore[no-any-return]
+    return _extreme(layer, "torch.maximum", inputs)
 
 
 @converts("layers.Minimum", layout=ANY, mask=any_valid)
 def minimum(layer: LayerHandle, inputs: Inputs) -> Value:
-    aligned = layer.align(inputs, insert_at=1)
-    return reduce(lambda a, b: layer.function("torch.minimum", a, b), aligned)  # type: ignore[no-any-return]
+    return _extreme(layer, "torch.minimum", inputs)
+
+
+def _extreme(layer: LayerHandle, function: str, inputs: Inputs) -> Value:
+    """Pair by pair. Where one of the two is masked, the other counts alone (Keras 3)."""
+    masks = effective_masks(layer, inputs) or [None] * len(inputs)
+    first, *others = layer.align(inputs, insert_at=1)
+    made, valid = first, masks[0]
+    for x, mask in zip(others, masks[1:], strict=True):
+        if mask is not None:
+            x = _where(layer, mask, x, made)
+        if valid is not None:
+            made = _where(layer, valid, made, x)
+        valid = layer.operator("|", valid, mask) if mask is not None and valid is not None else None
+        made = layer.function(function, made, x)
+    return made  # type: ignore[no-any-return]  # one value
 
 
 def _fold(layer: LayerHandle, sign: str, inputs: Inputs) -> Value:

@@ -19,6 +19,9 @@ BIASED_VARIANCE = (
 )
 
 
+MASKED_STEPS = "BatchNorm: masked steps count in the statistics of a batch, Keras 3 leaves them out"
+
+
 def one_axis(axis: Axis) -> int:
     """Keras 2 wrote the axis of a BatchNormalization as a list of one."""
     return axis if isinstance(axis, int) else axis[0]
@@ -69,6 +72,8 @@ def batch_normalization(
         layer.unsupported("renorm=True changes what it computes in training", "train it in Keras without renorm first")
     if not isinstance(axis, int) and len(axis) > 1:
         layer.unsupported(f"it normalizes several axes at once ({axis})", "use one axis")
+    if layer.mask is not None and layer.version[0] >= 3 and layer.trainable and layer.exactly(MASKED_STEPS):
+        layer.unsupported(MASKED_STEPS, "convert without --exact, or take the mask off it in Keras")
     names = ["gamma" if scale else None, "beta" if center else None, "moving_mean", "moving_variance"]
     w = layer.weights(*names)
     rank = {2: "1d", 3: "1d", 4: "2d", 5: "3d"}.get(x.rank)

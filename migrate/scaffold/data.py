@@ -9,6 +9,7 @@ from math import prod
 from converters.errors import UserError
 from converters.graph import Graph, Node
 from migrate.emit.literals import literal, prose
+from migrate.emit.names import identifier
 from migrate.scaffold.expressions import tidy
 from migrate.scaffold.fill import filled
 from migrate.scaffold.plan import Plan, Port
@@ -63,8 +64,14 @@ def _arrays(plan: Plan) -> dict[str, str]:
 
 
 def _named(ports: tuple[Port, ...], name: str) -> dict[str, Port]:
-    """`x`, or `x_<input>` where there are several."""
-    return {name if len(ports) == 1 else f"{name}_{port.name}": port for port in ports}
+    """`x`, or `x_<input>` where there are several: a name of a file, whatever the model file calls it."""
+    if len(ports) == 1:
+        return {name: ports[0]}
+    plain = [identifier(port.name) or str(number) for number, port in enumerate(ports, 1)]
+    return {
+        f"{name}_{own}" if plain.count(own) == 1 else f"{name}_{own}_{number}": port
+        for number, (own, port) in enumerate(zip(plain, ports, strict=True), 1)
+    }
 
 
 def _file(name: str, port: Port, *, target: bool) -> str:

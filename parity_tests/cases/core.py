@@ -18,4 +18,7 @@ CASES = [
     case("nested model", "lambda x: Dense(2)(keras.Sequential([Dense(4, activation='relu'), Dense(3)], name='tower')(x))", (5,)),
     case("nested model called twice", "lambda x, y: (lambda m: Subtract()([m(x), m(y)]))(keras.Sequential([layers.Input((6, 6, 2)), Conv2D(4, 3), Flatten(), Dense(3)], name='tower'))", (6, 6, 2), (6, 6, 2), permutes=0),
     case("nested frozen model", "lambda x: (lambda m: (setattr(m, 'trainable', False), Dense(2)(m(x)))[1])(keras.Sequential([layers.Input((6, 6, 2)), Conv2D(4, 3), BatchNormalization(), GlobalAveragePooling2D()], name='base'))", (6, 6, 2)),
+    case("a call of a nested functional model is an output", "lambda x, y: (lambda m: [m(x), Dense(3)(m(y))])((lambda i: keras.Model(i, Dense(4, activation='relu')(i)))(layers.Input((5,))))", (5,), (5,)),
+    case("the second call of a nested functional model is an output", "lambda x: (lambda m: m(m(x)))((lambda i: keras.Model(i, Dense(5, activation='tanh')(i)))(layers.Input((5,))))", (5,)),
+    case("both calls of a nested functional model", "lambda x: (lambda m: (lambda y: [y, Dense(2)(m(y))])(m(x)))((lambda i: keras.Model(i, Dense(5, activation='tanh')(i)))(layers.Input((5,))))", (5,)),
 ]

@@ -34,6 +34,7 @@ CASES = [
     keras2("shared layer", "lambda x: (lambda d: d(d(x)))(Dense(4, activation='tanh'))", (4,)),
     keras2("nested", "lambda x: Dense(2)(keras.Sequential([Dense(4), BatchNormalization(), Dense(5)], name='tower')(x))", (6,)),
     keras2("nested twice", "lambda x, y: (lambda m: Subtract()([m(x), m(y)]))(keras.Sequential([layers.Input((6, 6, 2)), Conv2D(4, 3), Flatten(), Dense(3)], name='tower'))", (6, 6, 2), (6, 6, 2)),
+    keras2("a call of a nested functional model is an output", "lambda x, y: (lambda m: [m(x), Dense(3)(m(y))])((lambda i: keras.Model(i, Dense(4, activation='relu')(i)))(layers.Input((5,))))", (5,), (5,)),
     keras2("nested, part of it frozen", "lambda x: Dense(2)(keras.Sequential([layers.Input((6,)), Dense(4, trainable=False), BatchNormalization(), Dense(4), BatchNormalization(trainable=False), Dense(5)], name='tower')(x))", (6,)),
     keras2("nested in nested", "lambda x: keras.Sequential([layers.Input((6,)), Dense(4, trainable=False), keras.Sequential([layers.Input((4,)), BatchNormalization(), Dense(3)], name='inner'), Dense(5)], name='outer')(x)", (6,)),
     keras2("model over time", "TimeDistributed(keras.Sequential([layers.Input((6, 6, 2)), Conv2D(3, 3), Flatten(), Dense(4)], name='frame')), LSTM(3)", (5, 6, 6, 2)),

@@ -17,4 +17,10 @@ CASES = [
     case("one nested encoder after the other", f"lambda t: (lambda x, i, j: keras.Model(j, MultiHeadAttention(2, 5)(j, j))(keras.Model(i, Add()([i, MultiHeadAttention(2, 5)(i, i)]))(x)))({TOKENS}(t), {STEPS}, {STEPS})", ("int32", 9)),
     case("a nested encoder called twice", f"lambda t, u: (lambda e, i: (lambda m: Add()([m(e(t)), m(e(u))]))(keras.Model(i, MultiHeadAttention(2, 5)(i, i))))({TOKENS}, {STEPS})", ("int32", 9), ("int32", 9)),
     case("sequential in sequential", f"{TOKENS}, keras.Sequential([{STEPS}, Dense(6), LSTM(5)]), Dense(2)", ("int32", 9)),
+    case("multiply of masked inputs", f"lambda t, u: (lambda e: GlobalAveragePooling1D()(Multiply()([e(t), e(u)])))({TOKENS})", ("int32", 9), ("int32", 9)),
+    case("multiply of one masked input", f"lambda t, u: Dense(2)(Multiply()([Dense(8)(u), {TOKENS}(t), Dense(8)(u)]))", ("int32", 9), (9, 3)),
+    case("maximum of masked inputs", f"lambda t, u: (lambda e: GlobalAveragePooling1D()(Maximum()([e(t), e(u)])))({TOKENS})", ("int32", 9), ("int32", 9)),
+    case("maximum of one masked input", f"lambda t, u: Dense(2)(Maximum()([Dense(8)(u), {TOKENS}(t), Dense(8)(u)]))", ("int32", 9), (9, 3)),
+    case("minimum of masked inputs", f"lambda t, u: (lambda e: GlobalAveragePooling1D()(Minimum()([e(t), e(u)])))({TOKENS})", ("int32", 9), ("int32", 9)),
+    case("minimum of one masked input", f"lambda t, u: Dense(2)(Minimum()([Dense(8)(u), {TOKENS}(t), Dense(8)(u)]))", ("int32", 9), (9, 3)),
 ]

@@ -73,7 +73,7 @@ def flat(outputs: Tensor | Sequence[Tensor] | dict[str, Tensor]) -> list[Tensor]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kinds", nargs="*", choices=[*FILES, []], default=["program", "onnx"])
+    parser.add_argument("kinds", nargs="*", choices=FILES, help="program and onnx, if none is named")
     parser.add_argument("--weights", default=HERE / "weights.safetensors")
     parser.add_argument("-o", "--output", type=Path, default=HERE / "exported")
     options = parser.parse_args()
@@ -82,7 +82,7 @@ def main() -> None:
     model.load_state_dict(load_file(options.weights))
     model.eval()
     options.output.mkdir(parents=True, exist_ok=True)
-    for kind in options.kinds:
+    for kind in options.kinds or ("program", "onnx"):
         write(kind, model, options.output)
 
 
