@@ -50,6 +50,10 @@ def show_transfer(done: Transfer) -> None:
 def show_backport(done: Backport) -> None:
     """What was written, and what stayed."""
     print(f"{done.file}: {done.changed} of {done.arrays} arrays have new numbers")
+    if not done.changed:
+        print(
+            "nothing was trained in it: give the checkpoint of a training, such as --weights runs/.../weights.safetensors"
+        )
     for note in done.notes:
         print(f"note: {note}")
 

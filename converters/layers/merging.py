@@ -45,10 +45,11 @@ def multiply(layer: LayerHandle, inputs: Inputs) -> Value:
         return _fold(layer, "*", inputs)
     aligned = layer.align(inputs, insert_at=1)
     ones = [x if m is None else _where(layer, m, x, 1.0) for x, m in zip(aligned, masks, strict=True)]
-    product = reduce(lambda a, b: layer.operator("*", a, b), ones)
-    if any(mask is None for mask in masks):
+    product: Value = reduce(lambda a, b: layer.operator("*", a, b), ones)
+    present = [mask for mask in masks if mask is not None]
+    if len(present) < len(masks):
         return product
-    return _where(layer, reduce(lambda a, b: layer.operator("|", a, b), masks), product, 0.0)
+    return _where(layer, reduce(lambda a, b: layer.operator("|", a, b), present), product, 0.0)
 
 
 def effective_masks(layer: LayerHandle, inputs: Inputs) -> list[Value | None]:
@@ -56,9 +57,8 @@ def effective_masks(layer: LayerHandle, inputs: Inputs) -> list[Value | None]:
     masks = explicit_masks(layer, list(inputs)) if layer.version[0] >= 3 else []
     if all(mask is None for mask in masks):
         return []
-    if len({x.rank for x in inputs}) != 1 or any(
-        m is not None and m.rank != x.rank - 1 for m, x in zip(masks, inputs, strict=True)
-    ):
+    ranks = {x.rank for x in inputs}
+    if len(ranks) != 1 or any(mask is not None and mask.rank + 1 not in ranks for mask in masks):
         layer.unsupported("masked inputs of unequal rank", "in Keras, give its inputs the same rank")
     return masks
 
