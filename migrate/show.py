@@ -51,9 +51,7 @@ def show_backport(done: Backport) -> None:
     """What was written, and what stayed."""
     print(f"{done.file}: {done.changed} of {done.arrays} arrays have new numbers")
     if not done.changed:
-        print(
-            "nothing was trained in it: give the checkpoint of a training, such as --weights runs/.../weights.safetensors"
-        )
+        print("note: nothing was trained in it; a checkpoint is given as --weights runs/NAME/weights.safetensors")
     for note in done.notes:
         print(f"note: {note}")
 

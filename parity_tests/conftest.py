@@ -72,9 +72,10 @@ class Bench:
 
     def ask(self, case: Case) -> Mapping[str, Any]:
         """What the worker makes of a case that no test is parametrized with; made once."""
-        if case.name not in self.known:
-            self.queue(case.name, case, now=True)
-        return self.result(case.name)
+        key = repr(case)  # names are used again in other files
+        if key not in self.known:
+            self.queue(key, case, now=True)
+        return self.result(key)
 
     def result(self, key: str) -> Mapping[str, Any]:
         """What the worker made of a case; waits for it."""
