@@ -216,6 +216,10 @@ TREES: dict[str, tuple[Callable[[h5py.File], Any], tuple[str, ...]]] = {
         lambda f: replaced(f, "layers/dense/vars/0", np.zeros((64, 3), "c8")),
         ("complex64", "expected numbers"),
     ),
+    "a group within itself": (
+        lambda f: f.__setitem__("layers/loop", f["layers"]),
+        ("layers/loop", "stands at another place"),
+    ),
     "a link to another file": (
         lambda f: (
             f.__delitem__("layers/dense/vars/0"),

@@ -96,14 +96,18 @@ class Arrays:
             raise damaged(self.path, f"the array {path!r} takes its data from another file")
         return Leaf(found.shape, _dtype(self.path, found), path)
 
-    def paths(self, group: str = "") -> Iterator[str]:
-        """The paths of all arrays below a group."""
-        found = self.find(group)
+    def paths(self, group: str = "", seen: set[int] | None = None) -> Iterator[str]:
+        """The paths of all arrays below a group. A group that stands at two places could be without end."""
+        found, seen = self.find(group), set() if seen is None else seen
         if isinstance(found, h5py.Dataset):
             yield group
         elif found is not None:
+            address = h5py.h5o.get_info(found.id).addr
+            if address in seen:
+                raise damaged(self.path, f"the group {group!r} stands at another place, too")
+            seen.add(address)
             for name in found:
-                yield from self.paths(f"{group}/{name}" if group else name)
+                yield from self.paths(f"{group}/{name}" if group else name, seen)
 
     def read(self, leaf: Leaf) -> Array:
         """The array itself, in the dtype of the file (bfloat16 as its bits)."""
