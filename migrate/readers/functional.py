@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,8 +47,13 @@ class Assembly:
             ends = [end[0] if isinstance(end, tuple) and len(end) == 1 else end for end in ends]
         if not values_of(ends[0]) or not values_of(ends[1]):
             raise malformed(f"model {self.name!r} states no inputs or no outputs")
-        self.first_node = self._first_nodes(ends[1])
-        self.first_end = self._first_ends(ends[1])
+        arguments = [(call.args, dict(call.kwargs)) for call in self.calls.values()]
+        # A nested model's own graph may count as its call 0: before Keras 3 wherever a call is named, in Keras 3 for
+        # functional models and in the list of outputs alone.
+        self.from_one = self._count_from_one((ends[1], arguments), lambda layer: layer.version[0] < 3)
+        self.outputs_from_one = self.from_one | self._count_from_one(
+            ends[1], lambda layer: layer.version[0] >= 3 and layer.class_name != "Sequential"
+        )
         resolved = {k: (self._resolve(c.args, k), self._resolve(dict(c.kwargs), k)) for k, c in self.calls.items()}
         starts, stops = (self._resolve(end, None) for end in ends)
         nodes = [
@@ -57,29 +62,13 @@ class Assembly:
         ]
         return Graph(self.name, starts, stops, tuple(nodes)).check()
 
-    def _first_nodes(self, ends: Tree) -> dict[str, int]:
-        """Before Keras 3, a nested model's own graph may count as its call 0; the calls in this model start at 1."""
+    def _count_from_one(self, tree: Tree, may: Callable[[Layer], bool]) -> set[str]:
+        """The nested models, of those that may, whose calls start at 1 in a tree: it names no call 0."""
         used: dict[str, set[int]] = {}
-        for reference in values_of((ends, [(call.args, dict(call.kwargs)) for call in self.calls.values()])):
+        for reference in values_of(tree):
             used.setdefault(reference.layer, set()).add(reference.node)
-        return {name: 1 for name, numbers in used.items() if self._is_model(name, before=3) and 0 not in numbers}
-
-    def _first_ends(self, ends: Tree) -> dict[str, int]:
-        """Keras 3 counts so in the list of outputs alone, and for functional models alone."""
-        used: dict[str, set[int]] = {}
-        for reference in values_of(ends):
-            used.setdefault(reference.layer, set()).add(reference.node)
-        new = {
-            name: 1
-            for name, numbers in used.items()
-            if self._is_model(name) and name not in self.first_node and 0 not in numbers
-            if self.layers[name].version[0] >= 3 and self.layers[name].class_name != "Sequential"
-        }
-        return self.first_node | new
-
-    def _is_model(self, name: str, before: int = 1000) -> bool:
-        layer = self.layers.get(name)
-        return layer is not None and layer.graph is not None and layer.version[0] < before
+        models = {name: layer for name, layer in self.layers.items() if layer.graph is not None and may(layer)}
+        return {name for name, numbers in used.items() if name in models and 0 not in numbers}
 
     def _resolve(self, tree: Tree, user: tuple[str, int] | None) -> Tree:
         return map_tree(lambda leaf: self._value(leaf, user) if isinstance(leaf, Reference) else leaf, tree)
@@ -88,8 +77,8 @@ class Assembly:
         who = f"layer {user[0]!r}" if user else "the list of inputs and outputs"
         if reference.layer in self.inputs:
             return self.inputs[reference.layer]
-        first = self.first_node if user else self.first_end
-        key = (reference.layer, reference.node - first.get(reference.layer, 0))
+        from_one = self.from_one if user else self.outputs_from_one
+        key = (reference.layer, reference.node - (reference.layer in from_one))
         if key not in self.outputs:
             raise malformed(
                 f"{who} of model {self.name!r} refers to call {key[1]} of layer {key[0]!r}, which does not exist"
