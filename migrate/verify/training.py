@@ -57,8 +57,11 @@ def check_training(emitted: Emitted, bundle: Bundle, dtype: str, layers: Mapping
         steps = list(train(emitted, bundle, exact, as_keras=True))
     except Exception as error:  # an edited model can fail in any way, and that is a result
         return Check("training", dtype, (Finding("training", refused(described(error))),), plan.steps)
+    idle = without_slope(bundle)
     findings = [
-        finding for number, step in enumerate(steps, 1) for finding in _compared(emitted, bundle, dtype, number, step)
+        finding
+        for number, step in enumerate(steps, 1)
+        for finding in _compared(emitted, bundle, dtype, number, step, idle)
     ]
     causes = [*(entry["what"] for entry in emitted.migration["drift"]), *standard.drift]
     notes = [*leak_notes(bundle, "training"), *untold(emitted.migration)]
@@ -116,7 +119,10 @@ def _rate(optimizer: Any, parameter: torch.Tensor) -> float:
     return float(groups[0]["lr"])
 
 
-def _compared(emitted: Emitted, bundle: Bundle, dtype: str, number: int, found: Trained) -> Iterator[Finding]:
+def _compared(
+    emitted: Emitted, bundle: Bundle, dtype: str, number: int, found: Trained, idle: set[str]
+) -> Iterator[Finding]:
+    """`idle`: see `without_slope`."""
     plan, leak, case = bundle.training, leak_of(bundle, "training"), f"step {number}"
     assert plan is not None
     loss, truth = (np.array(plan.losses[kind][number - 1], np.float64) for kind in (dtype, "float64"))
@@ -124,7 +130,7 @@ def _compared(emitted: Emitted, bundle: Bundle, dtype: str, number: int, found: 
     if number not in plan.recorded:
         return
     expected, real = bundle.step(dtype, number), bundle.step("float64", number)
-    owners, idle = layers_of_paths(emitted), without_slope(bundle)
+    owners = layers_of_paths(emitted)
     for path, array in expected.weights.items():
         given = found.weights.get(path)
         if given is None:
