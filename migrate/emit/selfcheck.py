@@ -7,7 +7,7 @@ the two recordings must hold the same operations, the same number of times. No w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -90,10 +90,11 @@ def check(text: str, graph: Graph, names: Names) -> nn.Module:
         raise _bug("the emitted source cannot be imported", "a model", repr(error)) from error
     instance = ModelInstance(graph)
     _same_state(model, graph, names)
+    inputs = examples(graph, instance)
     for training in (False, True):
         model.train(training)
         _set_mode(instance, graph, training)
-        _same_operations(model, instance, graph, names)
+        _same_operations(model, instance, graph, names, inputs)
     return model.eval()
 
 
@@ -134,9 +135,10 @@ def _named_tensors(module: nn.Module, *, remove_duplicate: bool = True) -> Itera
     yield from module.named_buffers(remove_duplicate=remove_duplicate)
 
 
-def _same_operations(model: nn.Module, instance: ModelInstance, graph: Graph, names: Names) -> None:
+def _same_operations(
+    model: nn.Module, instance: ModelInstance, graph: Graph, names: Names, inputs: Sequence[torch.Tensor]
+) -> None:
     interned: dict[Any, int] = {}
-    inputs = examples(graph, instance)
     labelled = [(tensor, f"input {number}") for number, tensor in enumerate(inputs)]
     sides = []
     for run, state in (
