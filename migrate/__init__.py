@@ -157,10 +157,9 @@ def capture(
     from migrate.memory import on_disk
     from migrate.reference.capture import Options, capture_file
 
-    defaults = Options()
-    options = Options(
-        checks=tuple(checks) or defaults.checks, dtypes=tuple(dtypes), seed=seed, inputs=_path(inputs),
-        python=os.fspath(python), backend=backend, trust=trust, timeout=timeout or defaults.timeout,
+    options = Options.of(
+        checks=checks, dtypes=dtypes, seed=seed, inputs=_path(inputs), python=os.fspath(python), backend=backend,
+        trust=trust, timeout=timeout,
     )  # fmt: skip
     with on_disk(model) as path:
         return capture_file(path, Path(folder), options, weights=_path(weights), input_shape=input_shape)
@@ -195,10 +194,9 @@ def verify(
     from migrate.reference.capture import Options
     from migrate.verify.run import Wanted, verify_file
 
-    defaults = Options()
-    options = Options(
-        checks=tuple(checks) or defaults.checks, seed=seed, inputs=_path(inputs), python=os.fspath(python),
-        backend=backend, trust=trust, timeout=timeout or defaults.timeout,
+    options = Options.of(
+        checks=checks, seed=seed, inputs=_path(inputs), python=os.fspath(python), backend=backend, trust=trust,
+        timeout=timeout,
     )  # fmt: skip
     wanted = Wanted(tuple(checks), tuple(dtypes), device, compiled)
     with on_disk(model) as path:

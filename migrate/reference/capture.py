@@ -49,6 +49,25 @@ class Options:
     trust: bool = False
     timeout: float = SILENCE
 
+    @classmethod
+    def of(
+        cls,
+        *,
+        checks: Sequence[str] = (),
+        dtypes: Sequence[str] = DTYPES,
+        seed: int = 0,
+        inputs: Path | None = None,
+        python: str = "",
+        backend: Backend = "tensorflow",
+        trust: bool = False,
+        timeout: float | None = None,
+    ) -> Options:
+        """As a user gives them: what is empty or None is as usual."""
+        return cls(
+            checks=tuple(checks) or CHECKS, dtypes=tuple(dtypes), seed=seed, inputs=inputs, python=python,
+            backend=backend, trust=trust, timeout=timeout or SILENCE,
+        )  # fmt: skip
+
 
 def capture_file(
     path: Path,
