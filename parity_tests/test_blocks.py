@@ -21,7 +21,7 @@ from migrate.readers import read
 from migrate.simplify import simplify
 from parity_tests.case import case
 from parity_tests.conftest import Bench
-from parity_tests.goldens.models import MODELS
+from parity_tests.goldens.models import APPLICATIONS, MODELS
 
 LINES = {"ResNet50": 80, "MobileNetV2": 90}
 
@@ -124,4 +124,4 @@ def test_detection_is_fast(bench: Bench) -> None:
 
 def test_the_goldens_have_cases() -> None:
     stored = {path.stem for path in (Path(__file__).parent / "goldens").glob("*.txt")}
-    assert stored == set(MODELS)
+    assert stored == {*MODELS, *APPLICATIONS}

@@ -9,15 +9,9 @@ from pathlib import Path
 
 from parity_tests.conftest import Bench
 from parity_tests.goldens import golden
-from parity_tests.goldens.models import MODELS
+from parity_tests.goldens.models import APPLICATIONS, MODELS
 from parity_tests.test_applications import application
 from parity_tests.test_goldens import text_of
-
-# One of each family.
-APPLICATIONS = (
-    "ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "InceptionV3", "MobileNetV2", "MobileNetV3Small", "NASNetMobile",
-    "ResNet50", "VGG16", "Xception",
-)  # fmt: skip
 
 
 def main(names: list[str]) -> None:

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from parity_tests.case import Case, case
 
+# Of keras.applications, one of each family; their cases and checks are in test_applications.py.
+APPLICATIONS = (
+    "ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "InceptionV3", "MobileNetV2", "MobileNetV3Small", "NASNetMobile",
+    "ResNet50", "VGG16", "Xception",
+)  # fmt: skip
+
 SMALL = {"options": {"batches": [1]}}
 
 
