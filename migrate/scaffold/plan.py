@@ -21,7 +21,9 @@ DATA = ("arrays", "images", "csv", "tfrecord", "text")
 class Options:
     """What the user says about a training. None: what the file says, else a default.
 
-    `weighted`: the data brings a weight for each sample.
+    `weighted`: the data brings a weight for each sample. `callbacks`: each a class name and the arguments that Keras
+    takes, `{"class_name": "EarlyStopping", "config": {"patience": 3}}`. `class_weight`: by the number of the class.
+    `validation_split`, `shuffle`: defaults of train.py.
     """
 
     trainer: Literal["plain", "lightning"] = "plain"
@@ -34,6 +36,10 @@ class Options:
     batch_size: int = 32
     allow_todo: bool = False
     weighted: bool = False
+    callbacks: tuple[Mapping[str, Any], ...] = ()
+    class_weight: Mapping[int, float] | None = None
+    validation_split: float = 0.0
+    shuffle: bool = True
 
 
 @dataclass(frozen=True)

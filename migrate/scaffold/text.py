@@ -63,8 +63,8 @@ def config_places(plan: Plan, training: Training) -> dict[str, str]:
         "EPOCHS": literal(plan.options.epochs),
         "BATCH_SIZE": literal(plan.options.batch_size),
         "LEARNING_RATE": literal(training.learning_rate),
-        "VALIDATION_SPLIT": "0.0",
-        "SHUFFLE": "True",
+        "VALIDATION_SPLIT": literal(plan.options.validation_split),
+        "SHUFFLE": literal(plan.options.shuffle),
         "PRECISION": '"float32"',
     }
 
