@@ -59,7 +59,8 @@ def instantiate(module: Module) -> Any:
     if module.constructor in ("parameter", "buffer"):
         shape, dtype = module.args
         numpy_dtype(dtype)  # refuses what is no dtype
-        return torch.empty(shape, dtype=torch_dtype(dtype), device="meta")
+        learns = module.constructor == "parameter" and module.trainable  # torch chooses kernels by it
+        return torch.empty(shape, dtype=torch_dtype(dtype), device="meta", requires_grad=learns)
     args, kwargs = map_tree(resolve_function, (module.args, dict(module.kwargs)))
     with torch.device("meta"):
         instance = resolve(module.constructor)(*args, **kwargs)

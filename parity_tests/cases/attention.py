@@ -64,6 +64,7 @@ CASES = [
     case("dot of rank 4", "lambda x, y: Attention()([x, y])", (2, 6, 8), (2, 5, 8)),
     case("concat", "lambda x, y: Attention(score_mode='concat', use_scale=True)([x, y], return_attention_scores=True)", (6, 8), (5, 8)),
     case("additive", "lambda x, y: AdditiveAttention()([x, y])", (6, 8), (5, 8)),
+    case("additive, of recurrent layers", "lambda x: AdditiveAttention()([GRU(6, return_sequences=True)(x), GRU(6, return_sequences=True)(x)])", (5, 4)),
     case("additive, masked, causal", f"lambda t: (lambda x: AdditiveAttention(use_scale=False, dropout=0.1)([x, x], use_causal_mask=True))({TOKENS}(t))", ("int32", 9)),
     case("keras 2", "lambda x, y: MultiHeadAttention(2, 5, output_shape=7)(x, y)", (6, 8), (5, 7), generation=2, formats=BOTH),
     case("keras 2, masked: the mask stays", f"lambda t: (lambda x: MultiHeadAttention(2, 5)(*[Add()([x, MultiHeadAttention(2, 5, dropout=0.1)(x, x)])] * 2))({TOKENS}(t))", ("int32", 9), generation=2, formats=BOTH),
