@@ -238,3 +238,19 @@ def test_float32_is_measured_against_the_original() -> None:
     assert not compare_float32(single + np.float32(1e-5), single, truth).passed
     noisy = single + np.float32(1e-4) * np.sign(truth).astype(np.float32)
     assert compare_float32(noisy, noisy, truth).passed, "the original is as far off"
+
+
+def test_rounding_that_was_measured_is_allowed_in_float32(subjects: Mapping[str, Subject], tmp_path: Path) -> None:
+    """A softmax between two large numbers: what float64 does to it allows the same of float32, and that is told."""
+    subject = subjects["two"]
+    shutil.copytree(subject.bundle.folder, tmp_path / "bundle")
+    path = tmp_path / "bundle" / DOCUMENT
+    document = json.loads(path.read_text())
+    document["sets"][0]["rounding"] = 1e-12
+    path.write_text(json.dumps(document))
+    wanted = Wanted(checks=("forward",), dtypes=("float32",))
+    (check,) = verify_project(subject.model, subject.project, Bundle(path.parent), wanted).checks
+    limits = {finding.case: finding.verdict.allowed_rel for finding in check.findings}
+    assert limits.pop(document["sets"][0]["name"]) == pytest.approx(1e-12 * 2**29)
+    assert max(limits.values()) < 1e-5
+    assert [note for note in check.notes if "5.4e-04" in note and document["sets"][0]["name"] in note]
