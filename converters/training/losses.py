@@ -278,6 +278,11 @@ def losses(config: Any, outputs: Sequence[Output], loss_weights: Any = None, **g
     weights = _per_output(loss_weights, outputs, "loss weight")
     made = []
     for output, one, weight in zip(outputs, stated, weights, strict=True):
+        if weight is not None and not isinstance(weight, (int, float)):
+            raise Unsupported(
+                f"a loss weight is {weight!r:.80}",
+                "in Keras 3 the third argument of compile is loss_weights: say metrics=",
+            )
         if one is not None:
             single = loss(one, output, **given)
             made.append(replace(single, weight=1.0 if weight is None else float(weight), output=output.name))

@@ -8,6 +8,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -32,7 +33,7 @@ class Client:
     """A running worker. Requests may be queued; answers come in the same order. Use as a context manager.
 
     `python`: the interpreter that has the original's framework. `timeout`: seconds without any sign of life (None:
-    wait for ever). `progress` is told what the worker is doing.
+    wait for ever). `progress` is told what the worker is doing, `hear` each line that the original prints.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class Client:
         backend: Backend = "tensorflow",
         timeout: float | None = None,
         progress: Callable[[str], None] = lambda step: None,
+        hear: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.python, self.backend, self.timeout, self.progress = python, backend, timeout, progress
+        self.hear, self.heard = hear, 0.0
         self.errors: deque[str] = deque(maxlen=40)
         self.lines: queue.Queue[str | None] = queue.Queue()
         # What the user's own environment says about paths and warnings is none of the worker's business.
@@ -65,7 +68,10 @@ class Client:
 
     def _drain(self) -> None:
         assert self.process.stderr is not None
-        self.errors.extend(self.process.stderr)
+        for line in self.process.stderr:
+            self.errors.append(line)
+            self.heard = time.monotonic()
+            self.hear(line.rstrip("\n"))
 
     def _listen(self) -> None:
         assert self.process.stdout is not None
@@ -88,6 +94,8 @@ class Client:
             try:
                 line = self.lines.get(timeout=self.timeout)
             except queue.Empty:
+                if self.timeout is not None and time.monotonic() - self.heard < self.timeout:
+                    continue  # what it prints is a sign of life
                 raise self._hangs() from None
             if line is None:
                 raise self._died()

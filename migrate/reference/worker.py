@@ -16,6 +16,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import numpy as np
+from original.observing import Observer
 from original.reference import Reference
 from original.session import Session, input_sets
 
@@ -37,7 +38,7 @@ class Worker:
             import build
 
             return getattr(build, what)(self.reference(request.get("generation", 3)), **request)
-        if what in ("versions", "run", "open"):
+        if what in ("versions", "run", "open", "observe"):
             return getattr(self, what)(**request)
         if what in ("forward", "layers", "gradients", "training", "leaks") and self.session is not None:
             return self.leaks() if what == "leaks" else getattr(self.session, what)(**request)
@@ -49,6 +50,10 @@ class Worker:
         self.say("start Keras")
         self.session = Session(self.reference(generation), self.say, **request)
         return self.session.describe()
+
+    def observe(self, script, folder, limit, arguments=(), paths=()):
+        """A user's training script, run up to its first `fit`; what is recorded is written into `folder`."""
+        return Observer(script, folder, limit, self.say).observe(arguments, paths)
 
     def leaks(self):
         return {"leaks": self.session.leaks}
