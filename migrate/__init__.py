@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -98,8 +98,11 @@ def scaffold(
     epochs: int = 10,
     batch_size: int = 32,
     sample_weights: bool = False,
+    callbacks: Sequence[str | Mapping[str, Any]] = (),
+    class_weight: Mapping[int, float] | None = None,
     allow_todo: bool = False,
     name: str = "",
+    flat: bool = False,
     overwrite: bool = False,
     weights: str | os.PathLike[str] | None = None,
     input_shape: tuple[int | None, ...] | None = None,
@@ -107,21 +110,28 @@ def scaffold(
     """Writes the PyTorch project of a model with a training project around it; what comes back is as of `convert`.
 
     `optimizer`, `loss`, `metrics`: names of Keras', instead of what the file says. `epochs`, `batch_size`: defaults of
-    train.py. `sample_weights`: the data brings a weight for each sample. `allow_todo`: losses and metrics that
-    are not Keras' own become marked places that raise. Raises
-    UserError; nothing is written then.
+    train.py. `sample_weights`: the data brings a weight for each sample. `callbacks`: as Keras takes them, each as
+    "EarlyStopping(patience=3)" or as {"class_name": ..., "config": {...}}. `class_weight`: by the number of the class.
+    `allow_todo`: losses, metrics and callbacks that are not Keras' own become marked places that raise. `flat`: as in
+    `convert`. Raises UserError; nothing is written then.
     """
     keep_apart()
     from migrate.memory import on_disk
+    from migrate.scaffold.fitting import parsed_callback
     from migrate.scaffold.plan import Options
     from migrate.scaffold.scaffold import scaffold_file
 
     names = tuple(metrics) if metrics is not None else None
-    options = Options(trainer, data, exact, optimizer, loss, names, epochs, batch_size, allow_todo, sample_weights)
+    called = tuple(parsed_callback(one) if isinstance(one, str) else one for one in callbacks)
+    options = Options(
+        trainer, data, exact, optimizer, loss, names, epochs, batch_size, allow_todo, sample_weights, called,
+        class_weight,
+    )  # fmt: skip
     with on_disk(model) as path:
         return scaffold_file(
-            path, Path(folder), options, name=name, overwrite=overwrite, weights=_path(weights), input_shape=input_shape
-        )
+            path, Path(folder), options, name=name, flat=flat, overwrite=overwrite, weights=_path(weights),
+            input_shape=input_shape,
+        )  # fmt: skip
 
 
 def load(folder: str | os.PathLike[str], *, dtype: torch.dtype | None = None) -> nn.Module:

@@ -17,6 +17,7 @@ from migrate.coexist import keep_apart
 from migrate.command import (
     CLASS_NAME,
     EXACT,
+    FLAT,
     MODEL,
     OUTPUT,
     OVERWRITE,
@@ -53,7 +54,7 @@ def inspect(
     *READING,
     click.option("--route", type=click.Choice(["auto", "direct"]), default="auto", help="How layers are mapped."),
     EXACT,
-    click.option("--flat", is_flag=True, help="One attribute for each Keras layer, under its Keras name: no blocks."),
+    FLAT,
     CLASS_NAME,
     OVERWRITE,
 )
@@ -189,7 +190,12 @@ def backport(
     click.option("--epochs", type=click.IntRange(1), default=10, help="The default of train.py."),
     click.option("--batch-size", type=click.IntRange(1), default=32, help="The default of train.py."),
     click.option("--sample-weights", is_flag=True, help="The data brings a weight for each sample."),
-    click.option("--allow-todo", is_flag=True, help="Mark the places of losses and metrics of your own."),
+    click.option(
+        "--callback", "callbacks", multiple=True, help="As in Keras: 'EarlyStopping(patience=3)'. Repeatable."
+    ),
+    click.option("--class-weight", help="The weights of classes, such as 0=1.0,1=2.5."),
+    click.option("--allow-todo", is_flag=True, help="Mark the places of losses, metrics and callbacks of your own."),
+    FLAT,
     CLASS_NAME,
     OVERWRITE,
 )
@@ -197,9 +203,11 @@ def scaffold(
     model: Path, output: Path, weights: Path | None, input_shape: str | None,
     trainer: Literal["plain", "lightning"], data: str, exact: bool,
     optimizer: str | None, loss: str | None, metrics: str | None, epochs: int, batch_size: int,
-    sample_weights: bool, allow_todo: bool, name: str, overwrite: bool, as_json: bool, quiet: bool, verbose: bool,
+    sample_weights: bool, callbacks: tuple[str, ...], class_weight: str | None, allow_todo: bool, flat: bool,
+    name: str, overwrite: bool, as_json: bool, quiet: bool, verbose: bool,
 ) -> None:  # fmt: skip
     """Writes the PyTorch project of MODEL with a training project around it."""
+    from migrate.scaffold.fitting import parsed_callback, parsed_class_weight
     from migrate.scaffold.plan import Options
     from migrate.scaffold.scaffold import scaffold_file
     from migrate.show import show_conversion
@@ -207,11 +215,12 @@ def scaffold(
     keep_apart()
     options = Options(
         trainer, data, exact, optimizer, loss, split_names(metrics) if metrics is not None else None, epochs,
-        batch_size, allow_todo, sample_weights,
+        batch_size, allow_todo, sample_weights, tuple(map(parsed_callback, callbacks)),
+        parsed_class_weight(class_weight) if class_weight is not None else None,
     )  # fmt: skip
     with progress_bar(hidden=quiet or as_json, verbose=verbose) as progress:
         done = scaffold_file(
-            model, output, options, name=name, overwrite=overwrite, weights=weights,
+            model, output, options, name=name, flat=flat, overwrite=overwrite, weights=weights,
             input_shape=parsed_shape(input_shape), progress=progress,
         )  # fmt: skip
     tell(done, show_conversion, as_json=as_json, quiet=quiet)

@@ -22,6 +22,7 @@ OUTPUT = click.option("-o", "--output", required=True, type=click.Path(path_type
 EXACT = click.option(
     "--exact", is_flag=True, help="Equal Keras in training too, by local classes where PyTorch differs."
 )
+FLAT = click.option("--flat", is_flag=True, help="One attribute for each Keras layer, under its Keras name: no blocks.")
 CLASS_NAME = click.option("--name", default="", help="The name of the model's class.")
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace a project that was converted before.")
 READING = (

@@ -122,7 +122,51 @@ def regularized():
     return model, x, y
 
 
+def called():
+    """A network whose training callbacks change and end; with class weights."""
+    x, y = digits()
+    model = keras.Sequential(
+        [
+            keras.Input((64,), name="pixels"),
+            layers.Rescaling(1 / 16),
+            layers.Dense(32, "relu"),
+            layers.Dense(10, "softmax"),
+        ]
+    )
+    model.compile(keras.optimizers.Adam(0.05), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model, x, y
+
+
+def callbacks_of(home):
+    """What projects.CALLED says, in Keras."""
+    return [
+        keras.callbacks.EarlyStopping(patience=4, restore_best_weights=True),
+        keras.callbacks.ReduceLROnPlateau(factor=0.5, patience=2, min_delta=1e-3),
+        keras.callbacks.CSVLogger(home / "log.csv"),
+        keras.callbacks.ModelCheckpoint(home / "best.keras", monitor="val_accuracy", save_best_only=True),
+    ]
+
+
+def two():
+    """Two outputs with a loss each: the digit, and how dark it is."""
+    x, y = digits()
+    pixels = keras.Input((64,), name="pixels")
+    hidden = layers.Dense(16, "relu")(layers.Rescaling(1 / 16)(pixels))
+    outputs = {"digit": layers.Dense(10, "softmax", name="digit")(hidden), "dark": layers.Dense(1, name="dark")(hidden)}
+    model = keras.Model(pixels, outputs)
+    model.compile(
+        keras.optimizers.Adam(1e-2),
+        {"digit": "sparse_categorical_crossentropy", "dark": "mse"},
+        loss_weights={"digit": 1.0, "dark": 0.25},
+        metrics={"digit": ["accuracy"], "dark": ["mae"]},
+    )
+    return model, x, {"digit": y, "dark": x.mean(axis=1, keepdims=True) / 4}
+
+
 MODELS = {"mlp": mlp, "cnn": cnn, "recurrent": recurrent, "text": text, "regularized": regularized}
+MODELS |= {"called": called, "two": two}
+# What `fit` is told beyond the rest.
+ASKED = {"called": lambda home: {"callbacks": callbacks_of(home), "class_weight": {0: 3.0, 7: 0.5}, "epochs": 20}}
 
 
 def started(make, seed):
@@ -145,9 +189,11 @@ def main(folder, epochs, seeds):
             home = folder / name if len(seeds) == 1 else folder / f"{name}_{seed}"
             (home / "data").mkdir(parents=True, exist_ok=True)
             np.save(home / "data" / "x.npy", x)
-            np.save(home / "data" / "y.npy", y)
+            for output, targets in y.items() if isinstance(y, dict) else [("", y)]:
+                np.save(home / "data" / (f"y_{output}.npy" if output else "y.npy"), targets)
             saved.save(home / "initial.keras")
-            history = model.fit(x, y, batch_size=BATCH, epochs=epochs, validation_split=SPLIT, shuffle=False, verbose=0)
+            asked = {"epochs": epochs, **ASKED.get(name, lambda home: {})(home)}
+            history = model.fit(x, y, batch_size=BATCH, validation_split=SPLIT, shuffle=False, verbose=0, **asked)
             (home / "history.json").write_text(json.dumps(history.history))
             model.save(home / "final.keras")
 

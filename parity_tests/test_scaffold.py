@@ -141,6 +141,35 @@ def test_unknown_loss_becomes_a_marked_place(tmp_path: Path) -> None:
     assert "NotImplementedError: TODO: the loss 'my_loss'" in said
 
 
+@pytest.mark.parametrize(
+    ("option", "model"),
+    [
+        (("--callback", "LearningRateScheduler()"), "mlp"),
+        (("--callback", "LambdaCallback()"), "mlp"),
+        (("--callback", "SwapEMAWeights()"), "mlp"),
+        (("--callback", "ReduceLROnPlateau()"), "cnn"),  # which follows a schedule
+        (("--callback", "EarlyStopping(patient=3)"), "mlp"),
+        (("--class-weight", "10=2"), "mlp"),
+        (("--class-weight", "1=2", "--sample-weights"), "mlp"),
+    ],
+)
+def test_what_fit_cannot_be_told_is_named(tmp_path: Path, option: tuple[str, ...], model: str) -> None:
+    code, said = scaffold(projects.fitted() / model / "initial.keras", "-o", tmp_path / "out", *option)
+    assert code == 2
+    assert "what to do" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_own_callbacks_become_marked_places(tmp_path: Path) -> None:
+    options = ("--callback", "LearningRateScheduler()", "--callback", "Mine()", "--allow-todo")
+    assert scaffold(projects.fitted() / "mlp" / "initial.keras", "-o", tmp_path / "out", *options)[0] == 0
+    text = (tmp_path / "out" / "train.py").read_text()
+    assert "TODO: the callback 'Mine'" in text
+    assert "def schedule(epoch: int, rate: float) -> float:" in text
+    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--line-length=120", "train.py"]
+    assert subprocess.run(ruff, check=False, cwd=tmp_path / "out").returncode == 0
+
+
 def test_strings_of_a_file_stay_strings(tmp_path: Path) -> None:
     name = '"); import os; os.abort() #\n__OPTIMIZER__'
     metric = {

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -41,4 +42,5 @@ def test_hostile_strings_stay_strings():
     piece = callback({"class_name": "CSVLogger", "config": {"filename": hostile}})
     text = render(piece.expression)
     assert "\n" not in text
-    assert eval(text, {"CSVLogger": lambda path: path}) == hostile
+    names = {"CSVLogger": lambda folder, path: path, "config": SimpleNamespace(output="run")}
+    assert eval(text, names) == hostile

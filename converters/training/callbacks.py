@@ -7,11 +7,12 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from converters.errors import Unsupported
-from converters.training.config import Options, named, refuse_custom, snake
+from converters.training.config import Options, named, snake
 from converters.training.piece import Name, Piece, call
 
-MODEL, OPTIMIZER, AVERAGE = Name("model"), Name("optimizer"), Name("average")
-BUILT_IN = ("history", "progbarlogger", "baselogger")  # the loop itself does what these do
+MODEL, OPTIMIZER, AVERAGE, FOLDER = Name("model"), Name("optimizer"), Name("average"), Name("config.output")
+# The loop itself does what these do; the last one is its checkpoint and --resume.
+BUILT_IN = ("history", "progbarlogger", "baselogger", "callback", "backupandrestore")
 UP = ("acc", "auc", "precision", "recall", "score", "iou", "specificity", "sensitivity", "correlation", "similarity")
 DOWN = (
     "loss",
@@ -41,7 +42,10 @@ def callback(config: Any) -> Piece | None:
         return None
     maker = MAKERS.get(kind)
     if maker is None:
-        refuse_custom(class_name, "the callback")
+        raise Unsupported(
+            f"the callback {class_name!r:.80} is your own code, or not known here",
+            "write it in PyTorch where train.py says TODO (scaffold --allow-todo), or leave it out",
+        )
     options = Options(f"the callback {class_name}", settings, "verbose", "name")
     piece = maker(options)
     options.done()
@@ -77,10 +81,12 @@ def early_stopping(options: Options) -> Piece:
 
 def reduce_on_plateau(options: Options) -> Piece:
     """PyTorch counts epochs from another one, and its improvements are relative unless told."""
-    monitored = _monitor(options)
+    monitored, factor = _monitor(options), options.number("factor", 0.1)
+    if factor >= 1:
+        raise Unsupported(f"ReduceLROnPlateau with the factor {factor}", "Keras, too, takes one below 1 only")
     given = {
         "mode": monitored["mode"],
-        "factor": options.number("factor", 0.1),
+        "factor": factor,
         "patience": max(int(options.number("patience", 10)), 1) - 1,
         "threshold": abs(options.number("min_delta", 1e-4)),
         "threshold_mode": "abs",
@@ -90,7 +96,7 @@ def reduce_on_plateau(options: Options) -> Piece:
     }
     scheduler = call("torch.optim.lr_scheduler.ReduceLROnPlateau", OPTIMIZER, **given)
     piece = Piece(call("callbacks.OnPlateau", scheduler, monitored["monitor"]))
-    return piece.saying("Keras counts one epoch more of patience and of cooldown")
+    return piece.saying("ReduceLROnPlateau of Keras counts one epoch more of patience and of cooldown")
 
 
 def learning_rate_scheduler(options: Options) -> Piece:
@@ -108,20 +114,20 @@ def model_checkpoint(options: Options) -> Piece:
         options.value("monitor"), options.value("mode")
     given: dict[str, Any] = {"save_best_only": best, "every": frequency if isinstance(frequency, int) else None}
     given["best"] = options.optional("initial_value_threshold")
-    return Piece(call("callbacks.ModelCheckpoint", MODEL, _as_torch(path), **monitored, **given))
+    return Piece(call("callbacks.ModelCheckpoint", MODEL, FOLDER, _as_torch(path), **monitored, **given))
 
 
 def _as_torch(path: str) -> str:
     """A Keras file name as one of PyTorch."""
     for suffix in (".weights.h5", ".keras", ".h5", ".hdf5", ".ckpt"):
         if path.endswith(suffix):
-            return path.removesuffix(suffix) + ".pt"
-    return path if PurePosixPath(path).suffix == ".pt" else f"{path}.pt"
+            return path.removesuffix(suffix) + ".safetensors"
+    return path if PurePosixPath(path).suffix == ".safetensors" else f"{path}.safetensors"
 
 
 def csv_logger(options: Options) -> Piece:
     given = {"separator": options.value("separator", ","), "append": options.flag("append")}
-    return Piece(call("callbacks.CSVLogger", str(options.value("filename", "log.csv")), **given))
+    return Piece(call("callbacks.CSVLogger", FOLDER, str(options.value("filename", "log.csv")), **given))
 
 
 def tensorboard(options: Options) -> Piece:
@@ -129,16 +135,8 @@ def tensorboard(options: Options) -> Piece:
     left = ("histogram_freq", "write_graph", "write_images", "update_freq", "profile_batch", "embeddings_freq")
     asked = [key for key in left if options.value(key) not in (None, 0, "epoch", True, False)]
     options.value("write_steps_per_second"), options.value("embeddings_metadata")
-    piece = Piece(call("callbacks.TensorBoard", folder))
+    piece = Piece(call("callbacks.TensorBoard", FOLDER, folder))
     return piece.saying(f"left out: {', '.join(asked)}") if asked else piece
-
-
-def backup_and_restore(options: Options) -> Piece:
-    frequency = options.value("save_freq", "epoch")
-    if frequency != "epoch":
-        raise Unsupported("BackupAndRestore every few batches", "use the checkpoints of train.py (--resume)")
-    options.flag("delete_checkpoint", True), options.value("double_checkpoint")
-    return Piece(call("callbacks.BackupAndRestore", MODEL, OPTIMIZER, str(options.value("backup_dir", "backup"))))
 
 
 def swap_ema_weights(options: Options) -> Piece:
@@ -152,7 +150,6 @@ MAKERS: dict[str, Callable[[Options], Piece]] = {
     "modelcheckpoint": model_checkpoint,
     "csvlogger": csv_logger,
     "tensorboard": tensorboard,
-    "terminateonnan": lambda options: Piece(call("callbacks.TerminateOnNaN")),
-    "backupandrestore": backup_and_restore,
+    "terminateonnan": lambda options: Piece(call("callbacks.TerminateOnNaN", raise_error=options.flag("raise_error"))),
     "swapemaweights": swap_ema_weights,
 }

@@ -38,7 +38,8 @@ def named(value: Any, kind: str) -> tuple[str, dict[str, Any]]:
 def refuse_custom(name: Any, kind: str) -> NoReturn:
     raise Unsupported(
         f"{kind} {str(name)!r:.80} is not one of Keras' own",
-        f"write it in PyTorch and put it where train.py says TODO (scaffold --allow-todo), or give another {kind}",
+        f"write it in PyTorch and put it where train.py says TODO (scaffold --allow-todo), or give another "
+        f"{kind.removeprefix('the ')}",
     )
 
 

@@ -89,6 +89,11 @@ class Plan:
     def exact(self) -> bool:
         return self.options.exact
 
+    @property
+    def weighted(self) -> bool:
+        """Whether losses get weights, of samples or classes."""
+        return self.options.weighted or bool(self.options.class_weight)
+
 
 def interface(project: Project) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
     """The inputs, named as the arguments of `forward`, and the outputs, named as the layers that make them."""

@@ -49,16 +49,29 @@ def _said(plan: Plan, training: Training) -> Iterator[str]:
         yield f"| loss{of} | `{code(loss.piece)}` of the {loss.on} |"
     for metric in training.metrics:
         yield f"| metric | `{prose(metric.name)}`: `{code(metric.piece)}` |"
+    for piece in training.callbacks:
+        yield f"| callback | `{code(piece)}` |"
+    if training.class_weights:
+        yield f"| class weights | {', '.join(map(str, training.class_weights))} |"
     if training.state:
         yield "| state | `optimizer.safetensors`: training goes on with the momenta and step count of Keras |"
     yield ""
     if not plan.options.weighted:
         yield "Sample weights in the data need `scaffold --sample-weights`."
-    yield "What the file does not hold, and `fit` was told: epochs, batch size, callbacks, class weights."
+    yield f"What the file does not hold, and `fit` was told: {', '.join(_untold(plan))}."
     drift = list(dict.fromkeys(text for piece in training.pieces for text in piece.drift))
     if drift:
         yield "Differs from Keras (`tf2torch scaffold --exact` emits what does not):"
         yield from (f"- {text}" for text in drift)
+
+
+def _untold(plan: Plan) -> Iterator[str]:
+    """What `fit` may have been told that the user has not said."""
+    yield from ("epochs", "batch size")
+    if not plan.options.callbacks:
+        yield "callbacks (`scaffold --callback`)"
+    if not plan.options.class_weight:
+        yield "class weights (`--class-weight`)"
 
 
 def code(piece: Piece) -> str:

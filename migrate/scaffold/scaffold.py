@@ -30,6 +30,7 @@ def scaffold_file(
     options: Options,
     *,
     name: str = "",
+    flat: bool = False,
     overwrite: bool = False,
     weights: Path | None = None,
     input_shape: tuple[int | None, ...] | None = None,
@@ -45,7 +46,7 @@ def scaffold_file(
     check_free(folder, overwrite=overwrite)
     progress("read")
     with read(path, weights=weights, input_shape=input_shape) as source:
-        done = translate(source, name=name, exact=options.exact, progress=progress)
+        done = translate(source, name=name, exact=options.exact, flat=flat, progress=progress)
         progress("write training")
         plan, training = planned(source, done, options)
         files = project_files(done, plan, training)

@@ -11,6 +11,7 @@ from migrate.emit.literals import literal, prose
 from migrate.emit.names import identifier
 from migrate.scaffold.expressions import imports, local_file, render, tidy
 from migrate.scaffold.fill import TEMPLATES, filled
+from migrate.scaffold.fitting import classes_text
 from migrate.scaffold.plan import Plan
 from migrate.scaffold.training import Training, with_rate
 
@@ -50,8 +51,26 @@ def flags(plan: Plan, training: Training) -> set[str]:
         "constraints": bool(training.rules.constraints),
         "accumulate": training.optimizer.accumulate > 1,
         "gradients": training.optimizer.accumulate > 1,
+        "class_weights": bool(training.class_weights),
+        **callback_flags(training),
     }
     return {name for name, holds in conditions.items() if holds}
+
+
+def callback_flags(training: Training) -> dict[str, bool]:
+    """What the callbacks make the loop do."""
+    names = {piece.expression.target.rpartition(".")[2] for piece in training.callbacks}
+    every = any(dict(piece.expression.options).get("every") for piece in training.callbacks)
+    return {
+        "callbacks": bool(training.callbacks),
+        "callbacks_todo": bool(training.callbacks_todo),
+        "batch_end": "TerminateOnNaN" in names or every,
+        "swap": "SwapEMAWeights" in names,
+        "own_schedule": "LearningRateScheduler" in names,
+        "board": "TensorBoard" not in names,
+        "ends": bool(names & {"EarlyStopping", "TensorBoard"}),
+        "final": bool(training.optimizer.average) or "EarlyStopping" in names,
+    }
 
 
 def config_places(plan: Plan, training: Training) -> dict[str, str]:
@@ -75,7 +94,8 @@ def objective_places(plan: Plan, training: Training) -> dict[str, str]:
     tensors = "list[Tensor]" if several else "Tensor"
     body = forward_of_several(plan, training) if several else forward_of_one(plan, training)
     return {
-        "LOSSES": "\n".join([*todo_lines(training), *loss_lines(training), *activity_lines(training)]),
+        "CLASS_WEIGHTS": literal(list(training.class_weights)),
+        "LOSSES": "\n".join([*todo_lines(training.todo), *loss_lines(training), *activity_lines(training)]),
         "INPUTS_TYPE": "Tensor" if len(plan.inputs) == 1 else "list[Tensor]",
         "TARGETS_TYPE": tensors,
         "OUTPUTS_TYPE": tensors,
@@ -121,7 +141,7 @@ def update_places(training: Training, conditions: set[str]) -> dict[str, str]:
     """What follows the gradient."""
     made, rules = training.optimizer, training.rules
     optimizer = made.optimizer if training.learning_rate is None else with_rate(made.optimizer)
-    stateful = [name for name in ("scheduler", "average", "gradients") if name in conditions]
+    stateful = [name for name in ("scheduler", "average", "gradients", "callbacks") if name in conditions]
     return {
         "OPTIMIZER": assigned("optimizer", optimizer),
         "SCHEDULER": assigned("scheduler", made.schedule),
@@ -132,15 +152,17 @@ def update_places(training: Training, conditions: set[str]) -> dict[str, str]:
             ["# Keras squares the gradient of an embedding token by token, not after their sum."]
             + [render(piece.expression) for piece in made.per_token]
         ),
+        "CALLBACKS": assigned("callbacks", training.called),
+        "CALLBACKS_TODO": "\n".join(todo_lines(training.callbacks_todo)),
         "CONSTRAINTS": "\n".join(render(piece.expression) for piece in rules.constraints),
         "ACCUMULATE": literal(made.accumulate),
         "STATEFUL": "".join(f", {name}={name}" for name in stateful),
     }
 
 
-def todo_lines(training: Training) -> list[str]:
+def todo_lines(todo: Sequence[str]) -> list[str]:
     """Marked places that raise: what the user has to write before the first step."""
-    texts = [literal(f"TODO: {prose(text, 300)}") for text in training.todo]
+    texts = [literal(f"TODO: {prose(text, 300)}") for text in todo]
     return [f"raise NotImplementedError({text})" for text in texts]
 
 
@@ -190,13 +212,15 @@ def loss_attributes(training: Training) -> list[tuple[str, Loss]]:
 def forward_of_one(plan: Plan, training: Training) -> str:
     """The body of `Objective.forward` where the model has one output."""
     inputs = "inputs" if len(plan.inputs) == 1 else "*inputs"
-    loss, weights = training.losses[0], ", weights" if plan.options.weighted else ""
+    loss, weights = training.losses[0], ", weights" if plan.weighted else ""
+    classes = f"self.class_weights[{classes_text(plan, loss)}] if self.training else None"
+    before = f"weights = {classes}\n" if training.class_weights else ""
     activity = " + sum(activity.take() for activity in self.activities)" if training.rules.activities else ""
     if loss.on == "logits":
         probabilities = f"logits{PROBABILITIES[plan.activation]}"
         made = f"self.loss(logits, targets{weights}){activity}"
-        return f"logits = self.model.logits({inputs})\nreturn {made}, {probabilities}"
-    return f"outputs = self.model({inputs})\nreturn self.loss(outputs, targets{weights}){activity}, outputs"
+        return f"{before}logits = self.model.logits({inputs})\nreturn {made}, {probabilities}"
+    return f"{before}outputs = self.model({inputs})\nreturn self.loss(outputs, targets{weights}){activity}, outputs"
 
 
 def forward_of_several(plan: Plan, training: Training) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from converters.errors import Unsupported, UserError
 from converters.training import Call, Loss, Name, Optimizer, Output, Piece, losses, optimizer
 from converters.training.metrics import Metric, metric
+from migrate.scaffold.fitting import callbacks_of, changes_rate, class_weights_of
 from migrate.scaffold.plan import Plan, output_of, trainable_variables
 from migrate.scaffold.weights import Rules, rules_of
 
@@ -18,8 +19,8 @@ DEFAULT_LOSS = {"softmax": "sparse_categorical_crossentropy", "sigmoid": "binary
 @dataclass(frozen=True)
 class Training:
     """What happens to a batch. `stated`: whether the file says so, or the defaults of this toolkit do.
-    `todo`: what the user has to write. `state`: that of the
-    optimizer, for optimizer.safetensors."""
+    `todo`: what the user has to write of losses and metrics, `callbacks_todo`: of callbacks. `class_weights`: one for
+    each class. `state`: that of the optimizer, for optimizer.safetensors."""
 
     optimizer: Optimizer
     losses: tuple[Loss, ...]
@@ -27,13 +28,25 @@ class Training:
     stated: bool
     rules: Rules
     todo: tuple[str, ...] = ()
+    callbacks: tuple[Piece, ...] = ()
+    callbacks_todo: tuple[str, ...] = ()
+    class_weights: tuple[float, ...] = ()
     state: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def pieces(self) -> list[Piece]:
         resumed = [self.resume] if self.resume is not None else []
         measured = [*(loss.piece for loss in self.losses), *(metric.piece for metric in self.metrics)]
-        return [*self.optimizer.pieces, *resumed, *measured, *self.rules.pieces]
+        called = [self.called] if self.called is not None else []
+        return [*self.optimizer.pieces, *resumed, *measured, *self.rules.pieces, *called]
+
+    @property
+    def called(self) -> Piece | None:
+        """All callbacks as one."""
+        if not self.callbacks:
+            return None
+        comments = tuple(comment for piece in self.callbacks for comment in piece.comments)
+        return Piece(Call("callbacks.Callbacks", ([piece.expression for piece in self.callbacks],)), comments)
 
     @property
     def resume(self) -> Piece | None:
@@ -57,19 +70,25 @@ def training_of(plan: Plan) -> Training:
     compiled, options = plan.compiled, plan.options
     try:
         todo: list[str] = []
+        callbacks_todo: list[str] = []
         made = tuple(_losses(plan, todo))
+        updating = optimizer(
+            options.optimizer or compiled.get("optimizer") or compiled.get("optimizer_config") or "adam",
+            trainable_variables(plan.project),
+            exact=plan.exact,
+            changing=changes_rate(plan),
+            version=plan.version,
+        )
         return Training(
-            optimizer(
-                options.optimizer or compiled.get("optimizer") or compiled.get("optimizer_config") or "adam",
-                trainable_variables(plan.project),
-                exact=plan.exact,
-                version=plan.version,
-            ),
+            updating,
             made,
             tuple(_metrics(plan, made, todo)),
             bool(compiled),
             rules_of(plan.project, plan.calls, plan.version),
             tuple(todo),
+            tuple(callbacks_of(plan, updating, callbacks_todo)),
+            tuple(callbacks_todo),
+            class_weights_of(plan, made),
         )
     except Unsupported as error:
         raise UserError(error.reason, remedy=error.way_out) from error
@@ -79,7 +98,7 @@ def _losses(plan: Plan, todo: list[str]) -> list[Loss]:
     outputs = [output_of(port, plan.activation) for port in plan.outputs]
     default = DEFAULT_LOSS[plan.activation]
     stated = plan.options.loss or plan.compiled.get("loss") or default
-    given = {"exact": plan.exact, "version": plan.version, "weighted": plan.options.weighted}
+    given = {"exact": plan.exact, "version": plan.version, "weighted": plan.weighted}
     try:
         return losses(stated, outputs, plan.compiled.get("loss_weights"), **given)
     except Unsupported as error:

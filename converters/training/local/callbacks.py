@@ -1,32 +1,39 @@
-"""Callbacks as Keras runs them: `epoch_begin(epoch)`, `batch_end(batch, logs)`, `epoch_end(epoch, logs)`, `end()`.
+"""Callbacks as Keras runs them.
 
-Epochs count from 0. Training stops after the epoch in which one of them has set `stop`.
+Epochs and batches count from 0. Training stops after the epoch in which one of them has set `stop`. The files that they
+write lie in the folder of the run.
 """
 
 import copy
 import csv
 import math
-from collections.abc import Callable, Mapping
+import os
+import sys
+import warnings
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.optim import Optimizer
 
-Logs = Mapping[str, float]
+Logs = dict[str, float]
+FIRST = os.environ.get("RANK", "0") == "0"  # the process that writes files
 
 
 class Callback:
     """What does nothing; a callback changes what it needs."""
 
+    kept: tuple[str, ...] = ()  # the attributes that a checkpoint holds
     stop = False
 
     def epoch_begin(self, epoch: int) -> None:
         """Before the first batch of an epoch."""
 
     def batch_end(self, batch: int, logs: Logs) -> None:
-        """After an update; `logs["loss"]` is the loss of the batch."""
+        """After an update; `logs["loss"]` is the mean of the epoch so far, as in Keras."""
 
     def validation_begin(self) -> None:
         """Before the validation of an epoch."""
@@ -40,6 +47,55 @@ class Callback:
     def end(self) -> None:
         """After the last epoch."""
 
+    def state_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("stop", *self.kept)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+
+
+class Callbacks:
+    """Several callbacks as one, in their order: what one adds to the logs, the next ones see."""
+
+    def __init__(self, callbacks: list[Any]) -> None:
+        self.callbacks = callbacks
+
+    @property
+    def stop(self) -> bool:
+        return any(callback.stop for callback in self.callbacks)
+
+    def epoch_begin(self, epoch: int) -> None:
+        for callback in self.callbacks:
+            callback.epoch_begin(epoch)
+
+    def batch_end(self, batch: int, logs: Logs) -> None:
+        for callback in self.callbacks:
+            callback.batch_end(batch, logs)
+
+    def validation_begin(self) -> None:
+        for callback in self.callbacks:
+            callback.validation_begin()
+
+    def validation_end(self) -> None:
+        for callback in self.callbacks:
+            callback.validation_end()
+
+    def epoch_end(self, epoch: int, logs: Logs) -> None:
+        for callback in self.callbacks:
+            callback.epoch_end(epoch, logs)
+
+    def end(self) -> None:
+        for callback in self.callbacks:
+            callback.end()
+
+    def state_dict(self) -> dict[int, Any]:
+        return {index: callback.state_dict() for index, callback in enumerate(self.callbacks)}
+
+    def load_state_dict(self, state: dict[int, Any]) -> None:
+        for index, part in state.items():
+            self.callbacks[index].load_state_dict(part)
+
 
 def improved(value: float, best: float | None, mode: str, min_delta: float = 0.0) -> bool:
     """Whether a value is better than the best one, by more than `min_delta`."""
@@ -48,8 +104,17 @@ def improved(value: float, best: float | None, mode: str, min_delta: float = 0.0
     return value - min_delta > best if mode == "max" else value + min_delta < best
 
 
+def monitored(name: str, logs: Logs) -> float | None:
+    """A value of the logs; a warning where it is missing, as in Keras."""
+    if name not in logs:
+        warnings.warn(f"a callback monitors {name!r}, but there are {', '.join(logs)} only", stacklevel=3)
+    return logs.get(name)
+
+
 class EarlyStopping(Callback):
     """Stops when `monitor` has not become better for `patience` epochs."""
+
+    kept = ("best", "best_epoch", "wait", "best_weights")
 
     def __init__(
         self,
@@ -70,7 +135,7 @@ class EarlyStopping(Callback):
         self.best_epoch = self.wait = 0
 
     def epoch_end(self, epoch: int, logs: Logs) -> None:
-        value = logs.get(self.monitor)
+        value = monitored(self.monitor, logs)
         if value is None or epoch < self.start_from_epoch:
             return
         if self.best_weights is None:
@@ -101,8 +166,16 @@ class OnPlateau(Callback):
         self.scheduler, self.monitor = scheduler, monitor
 
     def epoch_end(self, epoch: int, logs: Logs) -> None:
-        if self.monitor in logs:
-            self.scheduler.step(logs[self.monitor])
+        logs["learning_rate"] = self.scheduler.optimizer.param_groups[0]["lr"]
+        value = monitored(self.monitor, logs)
+        if value is not None:
+            self.scheduler.step(value)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.scheduler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.scheduler.load_state_dict(state)
 
 
 class LearningRateScheduler(Callback):
@@ -115,13 +188,19 @@ class LearningRateScheduler(Callback):
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule(epoch, group["lr"])
 
+    def epoch_end(self, epoch: int, logs: Logs) -> None:
+        logs["learning_rate"] = self.optimizer.param_groups[0]["lr"]
+
 
 class ModelCheckpoint(Callback):
-    """Saves the model's state dict after each epoch (`{epoch:02d}` and logs go into the name) or every few batches."""
+    """Saves the weights after each epoch (`{epoch:02d}` and logs go into the name) or every few batches."""
+
+    kept = ("best", "batches")
 
     def __init__(
         self,
         model: nn.Module,
+        folder: str,
         path: str,
         monitor: str = "val_loss",
         mode: str = "min",
@@ -129,7 +208,7 @@ class ModelCheckpoint(Callback):
         every: int | None = None,
         best: float | None = None,
     ) -> None:
-        self.model, self.path, self.monitor, self.mode = model, path, monitor, mode
+        self.model, self.folder, self.path, self.monitor, self.mode = model, Path(folder), path, monitor, mode
         self.save_best_only, self.every, self.best, self.epoch, self.batches = save_best_only, every, best, 0, 0
 
     def epoch_begin(self, epoch: int) -> None:
@@ -145,87 +224,88 @@ class ModelCheckpoint(Callback):
             self._save(epoch, logs)
 
     def _save(self, epoch: int, logs: Logs) -> None:
-        if self.save_best_only:
-            value = logs.get(self.monitor)
-            if value is None or not improved(value, self.best, self.mode):
+        value = monitored(self.monitor, logs) if self.save_best_only else None
+        if value is not None:
+            if not improved(value, self.best, self.mode):
                 return
             self.best = value
-        file = Path(self.path.format(epoch=epoch + 1, **logs))
-        file.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(self.model.state_dict(), file)
+        if FIRST:
+            file = self.folder / self.path.format(epoch=epoch + 1, **logs)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            beside = file.with_name(f"{file.name}.part")
+            save_file({name: tensor.contiguous() for name, tensor in self.model.state_dict().items()}, beside)
+            os.replace(beside, file)
 
 
 class CSVLogger(Callback):
     """One line an epoch."""
 
-    def __init__(self, path: str, separator: str = ",", append: bool = False) -> None:
-        self.path, self.separator, self.keys = Path(path), separator, list[str]()
-        if not append:
-            self.path.unlink(missing_ok=True)
+    kept = ("keys", "size")
+
+    def __init__(self, folder: str, path: str, separator: str = ",", append: bool = False) -> None:
+        self.path, self.separator, self.append = Path(folder) / path, separator, append
+        self.keys: list[str] = []
+        self.size: int | None = None  # of the file after the last epoch: what a killed run wrote after it is cut off
 
     def epoch_end(self, epoch: int, logs: Logs) -> None:
-        new = not self.path.exists() or not self.path.stat().st_size
-        self.keys = self.keys or sorted(logs)
+        if not FIRST:
+            return
+        if not self.keys:
+            added = [] if any(key.startswith("val_") for key in logs) else [f"val_{key}" for key in sorted(logs)]
+            self.keys = [*sorted(logs), *added]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", newline="") as file:
-            writer = csv.writer(file, delimiter=self.separator, lineterminator="\n")
-            if new:
+            if self.size is not None or not self.append:
+                file.truncate(self.size or 0)
+            writer = csv.writer(file, delimiter=self.separator)
+            if file.seek(0, os.SEEK_END) == 0:
                 writer.writerow(["epoch", *self.keys])
             writer.writerow([epoch, *(logs.get(key, "NA") for key in self.keys)])
+            self.size = file.tell()
 
 
 class TensorBoard(Callback):
     """The logs of each epoch as curves, those of training and validation in a folder each."""
 
-    def __init__(self, folder: str = "logs") -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.train, self.validation = (SummaryWriter(str(Path(folder) / name)) for name in ("train", "validation"))
+    def __init__(self, folder: str, path: str = "logs") -> None:
+        self.folder, self.writers = Path(folder) / path, dict[str, Any]()
 
     def epoch_end(self, epoch: int, logs: Logs) -> None:
-        for name, value in logs.items():
-            writer = self.validation if name.startswith("val_") else self.train
+        for name, value in logs.items() if FIRST else ():
+            writer = self._writer("validation" if name.startswith("val_") else "train", epoch)
             writer.add_scalar(f"epoch_{name.removeprefix('val_')}", value, epoch)
+            writer.flush()
+
+    def _writer(self, part: str, epoch: int) -> Any:
+        sys.modules["tensorboard.compat.notf"] = ModuleType("notf")  # or it imports TensorFlow where there is one
+        from torch.utils.tensorboard import SummaryWriter
+
+        if part not in self.writers:
+            self.writers[part] = SummaryWriter(str(self.folder / part), purge_step=epoch)
+        return self.writers[part]
 
     def end(self) -> None:
-        self.train.close()
-        self.validation.close()
+        for writer in self.writers.values():
+            writer.close()
 
 
 class TerminateOnNaN(Callback):
     """Stops where the loss is no number."""
 
+    def __init__(self, raise_error: bool = False) -> None:
+        self.raise_error = raise_error
+
     def batch_end(self, batch: int, logs: Logs) -> None:
-        self.stop = self.stop or not math.isfinite(logs.get("loss", 0.0))
-
-
-class BackupAndRestore(Callback):
-    """Keeps model and optimizer after each epoch, so that a run that was killed goes on from there."""
-
-    def __init__(self, model: nn.Module, optimizer: Optimizer, folder: str) -> None:
-        self.model, self.optimizer, self.file = model, optimizer, Path(folder) / "backup.pt"
-
-    def restore(self) -> int:
-        """The number of the epoch to start with."""
-        if not self.file.exists():
-            return 0
-        kept = torch.load(self.file, weights_only=True)
-        self.model.load_state_dict(kept["model"])
-        self.optimizer.load_state_dict(kept["optimizer"])
-        return int(kept["epoch"]) + 1
-
-    def epoch_end(self, epoch: int, logs: Logs) -> None:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        kept = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "epoch": epoch}
-        beside = self.file.with_suffix(".new")
-        torch.save(kept, beside)
-        beside.replace(self.file)
-
-    def end(self) -> None:
-        self.file.unlink(missing_ok=True)
+        if not math.isfinite(logs.get("loss", 0.0)):
+            if self.raise_error:
+                raise RuntimeError(f"the loss is {logs['loss']} at batch {batch}")
+            self.stop = True
 
 
 class SwapEMAWeights(Callback):
     """Validates with the averaged weights; with `on_epoch` they also stand in the model when an epoch ends."""
+
+    kept = ("swapped",)
 
     def __init__(self, average: Any, on_epoch: bool = False) -> None:
         self.average, self.on_epoch, self.swapped = average, on_epoch, False
@@ -246,8 +326,4 @@ class SwapEMAWeights(Callback):
 
     def epoch_end(self, epoch: int, logs: Logs) -> None:
         if self.on_epoch:
-            self._swap()
-
-    def end(self) -> None:
-        if self.swapped:
             self._swap()

@@ -63,6 +63,9 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
         __LOSSES__
+        #: if class_weights
+        self.register_buffer("class_weights", torch.tensor(__CLASS_WEIGHTS__), persistent=False)
+        #: end
 
     def forward(self, inputs: __INPUTS_TYPE__, targets: __TARGETS_TYPE____WEIGHTS_PARAMETER__) -> tuple[Tensor, __OUTPUTS_TYPE__]:
         """The loss of a batch, and the outputs of the model."""
@@ -97,8 +100,16 @@ class Averages:
         self.count = self.count + size
         __UPDATE_METRICS__
 
+    #: if batch_end
+    def loss(self) -> float:
+        return self.accelerator.reduce(self.total / self.count, "mean").item()
+
+    def compute(self) -> dict[str, float]:
+        logs = {"loss": self.loss()}
+    #: else
     def compute(self) -> dict[str, float]:
         logs = {"loss": self.accelerator.reduce(self.total / self.count, "mean").item()}
+    #: end
         for name, value in self.metrics.compute().items():
             several = value.numel() > 1
             logs |= {f"{name}_{i}": v for i, v in enumerate(value.tolist())} if several else {name: value.item()}
@@ -169,20 +180,38 @@ def main(config: Config) -> None:
     gradients = Gradients(objective)
     #: end
     averages = Averages(accelerator)
+    #: if callbacks_todo
+    __CALLBACKS_TODO__
+    #: end
+    #: if callbacks
+    __CALLBACKS__
+    #: end
     checkpoint = Checkpoint(config.output, objective, optimizer__STATEFUL__)
     history = checkpoint.begin(config)
     #: if accumulate
     batches = len(history) * len(train_loader)
     #: end
+    #: if board
     board = tensorboard(config.output, len(history)) if rank == 0 else None
+    #: end
 
     for epoch in range(len(history), config.epochs):
+        #: if callbacks
+        if callbacks.stop:
+            accelerator.print("stopped by a callback")
+            break
+        callbacks.epoch_begin(epoch)
+        #: end
         torch.manual_seed(config.seed + 1_000_003 * epoch + rank)  # dropout: the same in a run that was resumed
         set_epoch(train_loader, epoch)
         objective.train()
         averages.reset()
         bar = tqdm(train_loader, f"epoch {epoch + 1}/{config.epochs}", leave=False, disable=None if rank == 0 else True)
+        #: if batch_end
+        for batch, (__BATCH__) in enumerate(bar):
+        #: else
         for __BATCH__ in bar:
+        #: end
             __BATCH__ = moved((__BATCH__), accelerator.device)
             size, share = shared(__SIZE__, accelerator)
             loss, outputs = objective(__BATCH__)
@@ -200,6 +229,11 @@ def main(config: Config) -> None:
                 #: end
                 #: if scheduler
                 scheduler.step()
+                #: end
+                #: if batch_end
+                callbacks.batch_end(batch, {"loss": averages.loss()})
+                if callbacks.stop:
+                    break
                 #: end
                 continue
             #: else
@@ -220,16 +254,40 @@ def main(config: Config) -> None:
             #: if scheduler
             scheduler.step()
             #: end
+            #: if batch_end
+            callbacks.batch_end(batch, {"loss": averages.loss()})
+            if callbacks.stop:
+                break
+            #: end
         logs = averages.compute()
         if val_loader is not None:
+            #: if swap
+            callbacks.validation_begin()
+            #: end
             logs |= {f"val_{name}": value for name, value in evaluate(objective, val_loader, averages).items()}
+            #: if swap
+            callbacks.validation_end()
+            #: end
+        #: if callbacks
+        callbacks.epoch_end(epoch, logs)
+        #: end
         history.append(logs)
         accelerator.print(f"epoch {epoch + 1}/{config.epochs}:", ", ".join(f"{k} {v:.4g}" for k, v in logs.items()))
-        for name, value in {**logs, "learning_rate": optimizer.param_groups[0]["lr"]}.items() if board else ():
+        #: if board
+        for name, value in {"learning_rate": optimizer.param_groups[0]["lr"], **logs}.items() if board else ():
             board.add_scalar(name, value, epoch)
+        #: end
         checkpoint.save(history)
+    #: if swap
+    callbacks.epoch_begin(config.epochs)  # the averages go back to their place
+    #: end
     #: if average
     average.copy_to()  # `fit` ends with the averages as weights
+    #: end
+    #: if ends
+    callbacks.end()
+    #: end
+    #: if final
     checkpoint.save_weights()
     #: end
     accelerator.end_training()
@@ -264,6 +322,7 @@ def moved(batch: Any, device: torch.device) -> Any:
     return [moved(part, device) for part in batch]
 
 
+#: if board
 def tensorboard(folder: str, epoch: int) -> Any:
     """A writer whose curves go on at this epoch."""
     sys.modules["tensorboard.compat.notf"] = ModuleType("notf")  # or it imports TensorFlow where there is one
@@ -272,6 +331,14 @@ def tensorboard(folder: str, epoch: int) -> Any:
     return SummaryWriter(folder, purge_step=epoch, flush_secs=10)
 
 
+#: end
+#: if own_schedule
+def schedule(epoch: int, rate: float) -> float:
+    """The learning rate of an epoch, given that of the one before."""
+    raise NotImplementedError("TODO: the schedule of LearningRateScheduler: write it here")
+
+
+#: end
 def parsed() -> Config:
     """The options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
