@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -86,17 +86,23 @@ def convert(
 
 
 def scaffold(
-    model: Any,
-    folder: str | os.PathLike[str],
+    model: Any = None,
+    folder: str | os.PathLike[str] = "",
     *,
+    script: str | os.PathLike[str] | None = None,
+    script_args: Sequence[str] = (),
+    trust: bool = False,
+    python: str | os.PathLike[str] = "",
+    timeout: float | None = None,
+    max_data: float = 4.0,
     trainer: Literal["plain", "lightning"] = "plain",
     data: Literal["arrays", "images", "csv", "tfrecord", "text"] = "arrays",
     exact: bool = False,
     optimizer: str | None = None,
     loss: str | None = None,
     metrics: Sequence[str] | None = None,
-    epochs: int = 10,
-    batch_size: int = 32,
+    epochs: int | None = None,
+    batch_size: int | None = None,
     sample_weights: bool = False,
     callbacks: Sequence[str | Mapping[str, Any]] = (),
     class_weight: Mapping[int, float] | None = None,
@@ -106,14 +112,23 @@ def scaffold(
     overwrite: bool = False,
     weights: str | os.PathLike[str] | None = None,
     input_shape: tuple[int | None, ...] | None = None,
+    progress: Callable[[str], None] | None = None,
+    hear: Callable[[str], None] | None = None,
 ) -> Conversion:
     """Writes the PyTorch project of a model with a training project around it; what comes back is as of `convert`.
 
-    `optimizer`, `loss`, `metrics`: names of Keras', instead of what the file says. `epochs`, `batch_size`: defaults of
-    train.py. `sample_weights`: the data brings a weight for each sample. `callbacks`: as Keras takes them, each as
-    "EarlyStopping(patience=3)" or as {"class_name": ..., "config": {...}}. `class_weight`: by the number of the class.
-    `allow_todo`: losses, metrics and callbacks that are not Keras' own become marked places that raise. `flat`: as in
-    `convert`. Raises UserError; nothing is written then.
+    `optimizer`, `loss`, `metrics`: names of Keras', instead of what the file says. `epochs` (10), `batch_size` (32):
+    defaults of train.py. `sample_weights`: the data brings a weight for each sample. `callbacks`: as Keras takes them,
+    each as "EarlyStopping(patience=3)" or as {"class_name": ..., "config": {...}}. `class_weight`: by the number of the
+    class. `allow_todo`: losses, metrics and callbacks that are not Keras' own become marked places that raise. `flat`:
+    as in `convert`. `progress` is told each step.
+
+    Instead of a model, `script`: a Keras training script. With `trust` it is run, by the interpreter `python` and with
+    `script_args`, up to its first `fit`; what that gets fills the project, its data (`max_data` gigabytes at most)
+    included, where nothing else is said here. `timeout`: seconds without a sign of life; `hear` is told what it prints.
+    See `migrate.observing.Observed` for what comes back.
+
+    Raises UserError; nothing is written then.
     """
     keep_apart()
     from migrate.memory import on_disk
@@ -121,17 +136,29 @@ def scaffold(
     from migrate.scaffold.plan import Options
     from migrate.scaffold.scaffold import scaffold_file
 
+    if not os.fspath(folder):
+        raise TypeError("scaffold needs a folder to write")
     names = tuple(metrics) if metrics is not None else None
     called = tuple(parsed_callback(one) if isinstance(one, str) else one for one in callbacks)
     options = Options(
-        trainer, data, exact, optimizer, loss, names, epochs, batch_size, allow_todo, sample_weights, called,
-        class_weight,
+        trainer, data, exact, optimizer, loss, names, epochs or 10, batch_size or 32, allow_todo, sample_weights,
+        called, class_weight,
     )  # fmt: skip
-    with on_disk(model) as path:
-        return scaffold_file(
-            path, Path(folder), options, name=name, flat=flat, overwrite=overwrite, weights=_path(weights),
-            input_shape=input_shape,
-        )  # fmt: skip
+    common: dict[str, Any] = {"name": name, "flat": flat, "overwrite": overwrite, "progress": progress or _silent}
+    if script is None:
+        with on_disk(model) as path:
+            return scaffold_file(path, Path(folder), options, weights=_path(weights), input_shape=input_shape, **common)
+    from migrate.observing import Script, scaffold_script
+
+    if model is not None or weights is not None or input_shape is not None:
+        raise UserError("a script brings its own model", remedy="leave out the model, --weights and --input-shape")
+    said = {"epochs": epochs, "batch_size": batch_size, "callbacks": called, "class_weight": class_weight}
+    run = Script(Path(script), tuple(script_args), trust, os.fspath(python), timeout, max_data, hear or _silent)
+    return scaffold_script(run, Path(folder), options, stated={key for key, value in said.items() if value}, **common)
+
+
+def _silent(line: str) -> None:
+    """Says nothing."""
 
 
 def load(folder: str | os.PathLike[str], *, dtype: torch.dtype | None = None) -> nn.Module:

@@ -35,6 +35,7 @@ from migrate.command import (
 
 __all__ = ["main"]
 
+SCRIPT = "A Keras training script instead of MODEL: run up to its first fit. Arguments of its own stand after --."
 DATA_KINDS = ["arrays", "images", "csv", "tfrecord", "text"]
 
 
@@ -187,8 +188,8 @@ def backport(
     click.option("--optimizer", help="A Keras optimizer by name, instead of the file's."),
     click.option("--loss", help="A Keras loss by name, instead of the file's."),
     click.option("--metrics", help="Keras metrics by name, with commas, instead of the file's."),
-    click.option("--epochs", type=click.IntRange(1), default=10, help="The default of train.py."),
-    click.option("--batch-size", type=click.IntRange(1), default=32, help="The default of train.py."),
+    click.option("--epochs", type=click.IntRange(1), help="The default of train.py: 10, or as the script says."),
+    click.option("--batch-size", type=click.IntRange(1), help="The default of train.py: 32, or as the script says."),
     click.option("--sample-weights", is_flag=True, help="The data brings a weight for each sample."),
     click.option(
         "--callback", "callbacks", multiple=True, help="As in Keras: 'EarlyStopping(patience=3)'. Repeatable."
@@ -198,29 +199,31 @@ def backport(
     FLAT,
     CLASS_NAME,
     OVERWRITE,
+    click.option("--script", type=click.Path(path_type=Path), help=SCRIPT),
+    click.option("--trust", is_flag=True, help="The script may be run."),
+    click.option("--python", default="", help="The interpreter that the script runs with."),
+    click.option("--timeout", type=float, help="Seconds without a sign of life after which the script has hung."),
+    click.option("--max-data", type=float, default=4.0, help="Gigabytes of arrays that a script may give: 4."),
+    arguments=(click.argument("model", nargs=-1, metavar="MODEL", type=click.Path(path_type=Path)),),
 )
 def scaffold(
-    model: Path, output: Path, weights: Path | None, input_shape: str | None,
-    trainer: Literal["plain", "lightning"], data: str, exact: bool,
-    optimizer: str | None, loss: str | None, metrics: str | None, epochs: int, batch_size: int,
-    sample_weights: bool, callbacks: tuple[str, ...], class_weight: str | None, allow_todo: bool, flat: bool,
-    name: str, overwrite: bool, as_json: bool, quiet: bool, verbose: bool,
+    model: tuple[Path, ...], output: Path, weights: Path | None, input_shape: str | None,
+    metrics: str | None, callbacks: tuple[str, ...], class_weight: str | None, script: Path | None,
+    as_json: bool, quiet: bool, verbose: bool, **given: Any,
 ) -> None:  # fmt: skip
-    """Writes the PyTorch project of MODEL with a training project around it."""
+    """Writes the PyTorch project of MODEL, or of a Keras training script, with a training project around it."""
     from migrate.scaffold.fitting import parsed_callback, parsed_class_weight
-    from migrate.scaffold.plan import Options
-    from migrate.scaffold.scaffold import scaffold_file
-    from migrate.show import show_conversion
+    from migrate.show import show_conversion, show_observed
 
-    keep_apart()
-    options = Options(
-        trainer, data, exact, optimizer, loss, split_names(metrics) if metrics is not None else None, epochs,
-        batch_size, allow_todo, sample_weights, tuple(map(parsed_callback, callbacks)),
-        parsed_class_weight(class_weight) if class_weight is not None else None,
-    )  # fmt: skip
+    if script is None and len(model) != 1:
+        raise click.UsageError("one MODEL is needed, or --script FILE", click.get_current_context())
+    paths = {"script": script, "script_args": list(map(str, model))} if script is not None else {"model": model[0]}
     with progress_bar(hidden=quiet or as_json, verbose=verbose) as progress:
-        done = scaffold_file(
-            model, output, options, name=name, flat=flat, overwrite=overwrite, weights=weights,
-            input_shape=parsed_shape(input_shape), progress=progress,
+        done = migrate.scaffold(
+            folder=output, **paths, **given, weights=weights, input_shape=parsed_shape(input_shape),
+            metrics=split_names(metrics) if metrics is not None else None,
+            callbacks=tuple(map(parsed_callback, callbacks)),
+            class_weight=parsed_class_weight(class_weight) if class_weight is not None else None,
+            progress=progress, hear=progress if verbose else None,
         )  # fmt: skip
-    tell(done, show_conversion, as_json=as_json, quiet=quiet)
+    tell(done, show_observed if script is not None else show_conversion, as_json=as_json, quiet=quiet)

@@ -130,7 +130,7 @@ def observe(script: Script, scratch: Path, progress: Progress) -> Mapping[str, A
         if "refused" in answer:
             refused = dict(answer["refused"])
             if "SystemExit" in refused["found"]:
-                refused["found"] += f"; it said: {' '.join(''.join(list(client.errors)[-3:]).split())[-300:]}"
+                refused["found"] += f"; it said: {' '.join(''.join(list(client.errors)[-2:]).split())[-300:]}"
             raise UserError(refused.pop("problem"), **refused)
     record: Mapping[str, Any] = answer["found"]
     return record

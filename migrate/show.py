@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,6 +16,9 @@ from migrate.pipeline import Conversion
 from migrate.transferring import Transfer
 from migrate.verify.bundle import Bundle
 
+if TYPE_CHECKING:
+    from migrate.observing import Observed
+
 
 def show_conversion(done: Conversion) -> None:
     """Where the project is, and what is in it."""
@@ -25,6 +29,16 @@ def show_conversion(done: Conversion) -> None:
     )
     for what, layers in done.drift.items():
         print(f"in training, {_counted(len(layers))} from Keras (--exact removes it): {what}")
+
+
+def show_observed(done: Observed) -> None:
+    """The same of a project that was made from a script, and what the script said."""
+    from migrate.observing import summary
+
+    show_conversion(done)
+    print(f"as line {done.record['line']} of the script calls fit: {summary(done.record)}")
+    for note in done.record["notes"]:
+        print(f"note: {note}")
 
 
 def show_capture(bundle: Bundle) -> None:
