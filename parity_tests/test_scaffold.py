@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 import migrate
@@ -72,8 +75,40 @@ def test_training_learns_and_leaves_curves(project: Path) -> None:
 
 
 def test_run_is_not_overwritten(project: Path) -> None:
-    said = projects.run(project, "train.py", "--data", projects.data_of("mlp"), code=1)
+    said = projects.run(project, "train.py", "--data", projects.data_of("mlp"), code=2)
     assert "--resume goes on with it" in said
+
+
+def checkpoint_of(project: Path) -> ModuleType:
+    """The project's checkpoint.py."""
+    spec = importlib.util.spec_from_file_location("checkpoint_of_a_project", project / "checkpoint.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_resumed_run_keeps_its_options(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint, run = checkpoint_of(project), str(project / "runs" / "digits")
+    options = checkpoint.resumed({"resume": True, "epochs": 9}, run)
+    assert (options["epochs"], options["validation_split"], options["learning_rate"]) == (9, 0.2, 0.01)
+    with pytest.raises(SystemExit) as end:
+        checkpoint.resumed({"resume": True, "validation_split": 0.5}, run)
+    assert end.value.code == 2
+    assert "--validation-split 0.2" in capsys.readouterr().err
+
+
+def test_missing_or_other_weights_are_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = checkpoint_of(project)
+    for path in ("README.md", "weights.safetensors"):
+        with pytest.raises(SystemExit) as end:
+            checkpoint.load_weights(torch.nn.Linear(1, 1), project / path)
+        assert end.value.code == 2
+        assert "expected" in capsys.readouterr().err
+    said = projects.run(project, "predict.py", "--weights", "nowhere", code=2)
+    assert "no such file or folder: nowhere" in said
+    assert "Traceback" not in said
 
 
 def test_evaluate_predict_export(project: Path) -> None:

@@ -1,15 +1,17 @@
 """The state of a run, on disk. Every file is written beside and renamed: a run that is killed leaves whole files."""
 
+import argparse
 import json
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -19,6 +21,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.optim import Optimizer
 
+FREE = {"data", "output", "epochs", "workers", "deterministic", "resume"}  # what a run that goes on may change
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)  # whatever DDP or FSDP did: the tensors of one process
 
 
@@ -38,7 +41,7 @@ class Checkpoint:
         if config.resume and self.path.exists():
             return self.load()
         if self.path.exists():
-            sys.exit(f"{self.folder} holds a run: --resume goes on with it, --output FOLDER begins another")
+            fail(f"{self.folder} holds a run: --resume goes on with it, --output FOLDER begins another")
         self.folder.mkdir(parents=True, exist_ok=True)
         self.write("config.json", lambda path: path.write_text(json.dumps(asdict(config), indent=1)))
         return []
@@ -74,3 +77,36 @@ class Checkpoint:
         beside = self.folder / f"{name}.part"
         writer(beside)
         os.replace(beside, self.folder / name)
+
+
+def resumed(given: dict[str, Any], folder: str) -> dict[str, Any]:
+    """The options of a run that goes on: those it was begun with, which what is given may not contradict."""
+    path = Path(folder) / "config.json"
+    begun = json.loads(path.read_text()) if path.exists() else {}
+    for name in begun.keys() & given.keys() - FREE:
+        if given[name] != begun[name]:
+            option, way_out = f"--{name.replace('_', '-')}", "leave the option out, or begin a run with --output FOLDER"
+            fail(f"{folder} was begun with {option} {begun[name]}, now it is {given[name]}: {way_out}")
+    return begun | given
+
+
+def load_weights(model: nn.Module, path: str | Path) -> None:
+    """The weights of a .safetensors file."""
+    try:
+        model.load_state_dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        fail(f"{path}: expected a file of weights (.safetensors): {error}")
+    except RuntimeError as error:
+        fail(f"{path}: expected the weights of {type(model).__name__}: {error}")
+
+
+def existing(path: str) -> str:
+    """The type of an option that names a file or folder."""
+    if not Path(path).exists():
+        raise argparse.ArgumentTypeError(f"no such file or folder: {path}")
+    return path
+
+
+def fail(message: str) -> NoReturn:
+    print(message, file=sys.stderr)
+    sys.exit(2)

@@ -9,8 +9,8 @@ import json
 
 import torch
 from accelerate import Accelerator
-from safetensors.torch import load_file
 
+from checkpoint import existing, load_weights
 from data import labelled
 from model import __MODEL__
 from train import HERE, Averages, Objective, evaluate
@@ -18,8 +18,8 @@ from train import HERE, Averages, Objective, evaluate
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="data")
-    parser.add_argument("--weights", default=HERE / "weights.safetensors")
+    parser.add_argument("--data", default="data", type=existing)
+    parser.add_argument("--weights", default=HERE / "weights.safetensors", type=existing)
     parser.add_argument("--batch-size", type=int, default=__BATCH_SIZE__)
     parser.add_argument("--workers", type=int, default=0)
     options = parser.parse_args()
@@ -28,7 +28,7 @@ def main() -> None:
     rank, world = accelerator.process_index, accelerator.num_processes
     loader = labelled(options.data, batch_size=options.batch_size, workers=options.workers, rank=rank, world=world)
     model = __MODEL__()
-    model.load_state_dict(load_file(options.weights))
+    load_weights(model, options.weights)
     logs = evaluate(Objective(model).to(accelerator.device), loader, Averages(accelerator))
     accelerator.print(json.dumps(logs, indent=1))
     accelerator.end_training()

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from checkpoint import existing, load_weights
 from model import __MODEL__
 
 HERE = Path(__file__).resolve().parent
@@ -74,12 +74,12 @@ def flat(outputs: Tensor | Sequence[Tensor] | dict[str, Tensor]) -> list[Tensor]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kinds", nargs="*", choices=FILES, help="program and onnx, if none is named")
-    parser.add_argument("--weights", default=HERE / "weights.safetensors")
+    parser.add_argument("--weights", default=HERE / "weights.safetensors", type=existing)
     parser.add_argument("-o", "--output", type=Path, default=HERE / "exported")
     options = parser.parse_args()
 
     model = __MODEL__()
-    model.load_state_dict(load_file(options.weights))
+    load_weights(model, options.weights)
     model.eval()
     options.output.mkdir(parents=True, exist_ok=True)
     for kind in options.kinds or ("program", "onnx"):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 
+from checkpoint import existing, load_weights
 from data import unlabelled
 from model import __MODEL__
 
@@ -20,8 +20,8 @@ HERE = Path(__file__).resolve().parent
 @torch.inference_mode()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="data")
-    parser.add_argument("--weights", default=HERE / "weights.safetensors")
+    parser.add_argument("--data", default="data", type=existing)
+    parser.add_argument("--weights", default=HERE / "weights.safetensors", type=existing)
     parser.add_argument("-o", "--output", type=Path, default="__FILE__")
     parser.add_argument("--batch-size", type=int, default=__BATCH_SIZE__)
     parser.add_argument("--workers", type=int, default=0)
@@ -29,7 +29,7 @@ def main() -> None:
 
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     model = __MODEL__()
-    model.load_state_dict(load_file(options.weights))
+    load_weights(model, options.weights)
     model.to(device).eval()
     made = []
     for inputs in unlabelled(options.data, batch_size=options.batch_size, workers=options.workers):

@@ -26,7 +26,7 @@ __IMPORTS__
 #: if batch_norm
 from batch_norm import synchronized
 #: end
-from checkpoint import Checkpoint
+from checkpoint import Checkpoint, load_weights, resumed
 from data import loaders, set_epoch
 from model import __MODEL__
 
@@ -150,7 +150,7 @@ def main(config: Config) -> None:
     )
 
     model = __MODEL__()
-    model.load_state_dict(load_file(HERE / "weights.safetensors"))
+    load_weights(model, HERE / "weights.safetensors")
     #: if images
     model.to(memory_format=torch.channels_last)
     #: end
@@ -340,16 +340,19 @@ def schedule(epoch: int, rate: float) -> float:
 
 #: end
 def parsed() -> Config:
-    """The options of the command line."""
+    """The options of the command line; a run that is resumed keeps those it was begun with."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for field in fields(Config):
-        option, choices = f"--{field.name.replace('_', '-')}", get_args(field.type)
+        option, choices, said = f"--{field.name.replace('_', '-')}", get_args(field.type), f"({field.default})"
         if field.type is bool:
-            parser.add_argument(option, default=field.default, action=argparse.BooleanOptionalAction)
+            parser.add_argument(option, default=argparse.SUPPRESS, action=argparse.BooleanOptionalAction, help=said)
         else:
             kind = str if choices else field.type
-            parser.add_argument(option, default=field.default, type=kind, choices=choices or None)
-    return Config(**vars(parser.parse_args()))
+            parser.add_argument(option, default=argparse.SUPPRESS, type=kind, choices=choices or None, help=said)
+    given = vars(parser.parse_args())
+    if given.get("resume"):
+        given = resumed(given, given.get("output", Config.output))
+    return Config(**given)
 
 
 if __name__ == "__main__":
