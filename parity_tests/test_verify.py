@@ -61,6 +61,19 @@ def test_exit_codes(copy: Subject, tmp_path: Path) -> None:
     assert code == 1 and "minus (Subtract) at model.py line" in output and "b - a" in output, output
 
 
+def test_the_edited_line_is_told(subjects: Mapping[str, Subject], tmp_path: Path) -> None:
+    """Of a fault that no output shows: the momentum of BatchNorm stands in a line that belongs to no layer."""
+    subject = subjects["cnn"]
+    shutil.copytree(subject.project, tmp_path / "project")
+    damaged = Subject(subject.model, subject.bundle, tmp_path / "project")
+    edit(damaged, "momentum=0.01", "momentum=0.1")
+    page = tmp_path / "r.html"
+    code, output = run(damaged, "--dtype", "float64", "--checks", "gradients", "--html", str(page))
+    assert code == 1, output
+    for text in (output, page.read_text()):
+        assert "model.py was edited at line" in text and "momentum=0.1)" in text
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

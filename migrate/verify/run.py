@@ -15,6 +15,7 @@ import torch
 
 from converters.errors import UserError
 from converters.graph import Graph, Layer, Node
+from migrate.emit.project import checksums
 from migrate.loading import read_migration
 from migrate.readers import Source, read
 from migrate.reference.capture import Options, capture_file
@@ -26,7 +27,8 @@ from migrate.verify.gradients import check_gradients
 from migrate.verify.layers import check_layers
 from migrate.verify.modes import check_autocast, check_compile, check_export
 from migrate.verify.replay import NAMES, replayable, write_replay
-from migrate.verify.report import Check, Finding, LayerRow, Report
+from migrate.verify.report import Check, Finding, LayerRow, Place, Report
+from migrate.verify.sites import changed_lines
 from migrate.verify.structure import check_structure
 from migrate.verify.training import check_training
 
@@ -68,11 +70,19 @@ def verify_project(
     report = Report(
         "the model in memory" if in_memory else str(model), str(folder), device_name(wanted.device), versions(bundle),
         tuple(checks), tuple(rows), (repeat(model, folder, bundle, wanted),), tuple(bundle.notes),
-        (folder / "model.py").read_text(encoding="utf-8"),
+        *_text(folder, migration),
     )  # fmt: skip
     if replayable(report) and not any((folder / name).exists() for name in NAMES):
         return replace(report, written=tuple(write_replay(folder, bundle, migration)))
     return report
+
+
+def _text(folder: Path, migration: Mapping[str, Any]) -> tuple[str, tuple[Place, ...]]:
+    """model.py, and its lines that are not as convert wrote them."""
+    text = (folder / "model.py").read_text(encoding="utf-8")
+    lines = text.splitlines()
+    changed = changed_lines(migration.get("lines", checksums(text)), checksums(text))
+    return text, tuple(Place(line, lines[line - 1].strip()) for line in changed if line <= len(lines))
 
 
 def verify_file(

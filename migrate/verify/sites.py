@@ -147,3 +147,9 @@ def moved_lines(old: Sequence[int], new: Sequence[int]) -> dict[int, int]:
             for k in range(i_end - i):
                 moved[i + k + 1] = min(j + k, max(j_end - 1, j)) + 1
     return moved
+
+
+def changed_lines(old: Sequence[int], new: Sequence[int]) -> list[int]:
+    """Lines of the text as it is now, from 1, that are not as they were written; where some are missing, the next."""
+    opcodes = SequenceMatcher(None, list(old), list(new), autojunk=False).get_opcodes()
+    return [k + 1 for what, _, _, j, j_end in opcodes if what != "equal" for k in range(j, max(j_end, j + 1))]

@@ -76,7 +76,8 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class Report:
-    """The result of `verify`. `passed` if every check holds. `source`: the text of model.py; `written`: files made."""
+    """The result of `verify`. `passed` if every check holds. `source`: the text of model.py; `edited`: its lines
+    that are not as convert wrote them; `written`: files made."""
 
     model: str
     project: str
@@ -87,6 +88,7 @@ class Report:
     commands: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     source: str = ""
+    edited: tuple[Place, ...] = ()
     written: tuple[str, ...] = field(default=())
 
     @property
@@ -97,6 +99,15 @@ class Report:
     def divergent(self) -> LayerRow | None:
         """The first layer whose own error is out of bounds."""
         return next((row for row in self.layers if row.own is not None and not row.own.passed), None)
+
+    @property
+    def suspects(self) -> tuple[Place, ...]:
+        """The lines to look at first: those that were edited, if anything failed."""
+        return () if self.passed else self.edited
+
+    def place_of(self, layer: str) -> Place | None:
+        """The line of model.py that calls a Keras layer, as far as it was found."""
+        return next((row.place for row in self.layers if row.layer == layer and row.place is not None), None)
 
     @property
     def first_divergent_layer(self) -> str | None:
@@ -113,6 +124,8 @@ class Report:
         if row is not None and row.own is not None:
             place = {"line": row.place.line, "text": row.place.text} if row.place is not None else None
             document["divergence"] = {"layer": row.layer, "call": row.call, "model_py": place, **verdict_json(row.own)}
+        if self.suspects:
+            document["edited_lines"] = [{"line": place.line, "text": place.text} for place in self.suspects]
         return document | {"notes": list(self.notes), "commands": list(self.commands)}
 
     def to_html(self, path: str | Path) -> Path:

@@ -11,7 +11,7 @@ from migrate.verify.criterion import Verdict
 from migrate.verify.report import Check, Finding, LayerRow, Report
 from migrate.verify.report.charts import error_chart, histogram_chart
 from migrate.verify.report.markup import Markup, element, table
-from migrate.verify.report.terminal import COLUMNS, cells, verdict
+from migrate.verify.report.terminal import COLUMNS, cells, edits, verdict
 
 WORST = 6  # histograms
 FINDINGS = 40  # comparisons of a check that are listed
@@ -45,6 +45,7 @@ def _verdict(report: Report) -> Iterator[Markup]:
         "div",
         element("h1", word, class_="word"),
         element("p", rest),
+        *([element("p", edits(report.suspects))] if report.suspects else []),
         element("p", *paths, f" on {report.device}", class_="soft"),
         class_="verdict" if report.passed else "verdict bad",
         id="verdict",

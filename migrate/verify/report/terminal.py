@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -11,11 +12,12 @@ from rich.table import Table
 
 from converters.errors import UserError
 from migrate.verify.criterion import Verdict
-from migrate.verify.report import Check, LayerRow, Report
+from migrate.verify.report import Check, LayerRow, Place, Report
 
 COLUMNS = ("check", "dtype", "result", "compared", "worst", "error", "allowed")
 
 WHY_AT_MOST = 60  # columns of a reason in the table
+EDITS_AT_MOST = 5
 
 
 def show(report: Report) -> None:
@@ -33,6 +35,8 @@ def show(report: Report) -> None:
         console.print(f"{name}: {escape(note)}", highlight=False)
     for name in report.written:
         console.print(f"written: {escape(name)}", highlight=False)
+    if report.suspects:
+        console.print(escape(edits(report.suspects)), highlight=False)
     console.print(escape(verdict(report)), style="bold" if report.passed else "bold red", highlight=False)
 
 
@@ -81,8 +85,17 @@ def verdict(report: Report) -> str:
     failed = next(check for check in report.checks if not check.passed)
     finding = failed.failed[0]
     layer = f", of layer {finding.layer}" if finding.layer and finding.layer not in finding.what else ""
+    place = report.place_of(finding.layer)
+    layer += f", at model.py line {place.line} `{place.text}`" if place is not None else ""
     case = f" ({finding.case})" if finding.case else ""
-    return f"FAILED: {failed.name}: {finding.what}{layer}{case}: {measured(finding.verdict)}."
+    return f"FAILED: {failed.name}: {finding.what}{case}{layer}: {measured(finding.verdict)}."
+
+
+def edits(places: Sequence[Place]) -> str:
+    """Where model.py is not as convert wrote it."""
+    shown = [f"line {place.line} `{place.text}`" for place in places[:EDITS_AT_MOST]]
+    more = f" and {len(places) - EDITS_AT_MOST} more" if len(places) > EDITS_AT_MOST else ""
+    return f"model.py was edited at {', '.join(shown)}{more}"
 
 
 def fault(row: LayerRow) -> str:
