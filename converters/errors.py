@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 
+def printable(text: str) -> str:
+    """Text of a file as a terminal may show it: an escape sequence in a name is shown, not obeyed."""
+    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
+
+
 class UserError(Exception):
     """What is wrong, what was expected, what was found, what to do. Printed without a traceback, exit code 2."""
 
@@ -12,7 +17,7 @@ class UserError(Exception):
         self.problem, self.expected, self.found, self.remedy = problem, expected, found, remedy
         parts = [problem]
         parts += [f"{label}: {text}" for label, text in self._details() if text]
-        super().__init__("\n  ".join(parts))
+        super().__init__(printable("\n  ".join(parts)))
 
     def _details(self) -> tuple[tuple[str, str], ...]:
         return ("expected", self.expected), ("found", self.found), ("what to do", self.remedy)

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from converters.errors import Gaps
 from migrate.backporting import Backport
 from migrate.inspection import Inspection
 from migrate.pipeline import Conversion
+from migrate.printing import plain
 from migrate.transferring import Transfer
 from migrate.verify.bundle import Bundle
 
@@ -82,18 +82,18 @@ def show_inspection(found: Inspection) -> None:
     console = Console(soft_wrap=True)
     if not console.is_terminal:
         console.width = 1000  # a pipe has no width; nothing is cut short
-    console.print(f"{escape(str(found.path))}: {found.format}, Keras {escape(found.keras_version)}", highlight=False)
+    console.print(f"{plain(str(found.path))}: {found.format}, Keras {plain(found.keras_version)}", highlight=False)
     for value in found.inputs:
-        console.print(f"  input {escape(value.name)} {list(value.shape or ())} {value.dtype}", highlight=False)
-    console.print(f"  outputs {escape(', '.join(found.outputs))}", highlight=False)
+        console.print(f"  input {plain(value.name)} {list(value.shape or ())} {value.dtype}", highlight=False)
+    console.print(f"  outputs {plain(', '.join(found.outputs))}", highlight=False)
     console.print(f"  {counted(found.parameters)}", highlight=False)
     table = Table("layer", "class", "route", "converter", "trainable", box=None, pad_edge=False)
     for line in found.layers:
         trains = "yes" if line.trainable else "frozen"
-        table.add_row(*map(escape, (line.path, line.class_name, line.route, line.converter, trains)))
+        table.add_row(*map(plain, (line.path, line.class_name, line.route, line.converter, trains)))
     console.print(table)
     if found.gaps:
-        console.print(escape(str(Gaps(found.gaps))), highlight=False)
+        console.print(plain(str(Gaps(found.gaps))), highlight=False)
     else:
         console.print(f"can be converted, with {found.permutes} permutes at run time", highlight=False)
 

@@ -58,6 +58,24 @@ def files(bench: Bench, tmp_path: Path) -> tuple[Path, Path]:
     return Path(shutil.copy(archive, tmp_path / "m.keras")), Path(shutil.copy(full, tmp_path / "m.h5"))
 
 
+def test_escape_sequences_are_shown(files: tuple[Path, Path], tmp_path: Path) -> None:
+    """A name that would clear the terminal, or set its title, is spelled out."""
+    hostile = "\x1b[2J\x07mid"
+    path = edited(files[0], tmp_path / "escapes.keras", lambda config: renamed(config, "mid", hostile))
+    result = CliRunner().invoke(main, ["inspect", str(path)], color=True)
+    assert "\x1b" not in result.output and "\x07" not in result.output
+    assert r"\x1b[2J\x07mid" in result.output, result.output
+
+
+def test_a_zip_bomb(files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member that unpacks to far more than its size is refused unread; the limits are smaller for the test."""
+    monkeypatch.setattr("migrate.readers.archive.BOMB", (1 << 16, 200))
+    with zipfile.ZipFile(files[0]) as old, zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name) + (bytes(1 << 24) if name.endswith(".h5") else b""))
+    refuse(tmp_path / "bomb.keras", "would unpack to")
+
+
 # -- not a model -----------------------------------------------------------------------------------------
 
 STRANGERS: dict[str, tuple[bytes, str]] = {

@@ -13,9 +13,10 @@ from typing import Any, BinaryIO, cast
 from migrate.readers.data import damaged, parse_object
 from migrate.readers.hdf5 import Arrays
 
-CONFIG_AT_MOST = 1 << 28  # bytes of config.json; the largest of keras.applications has less than a megabyte
+CONFIG_AT_MOST = 1 << 26  # bytes of config.json; the largest of keras.applications has less than a megabyte
 LOCAL_HEADER = struct.Struct("<26xHH")
 WEIGHTS = "model.weights.h5"
+BOMB = 1 << 30, 200  # bytes and times its packed size; weights that were pruned to a hundredth are packed 50 times
 
 
 def open_archive(path: Path) -> tuple[dict[str, Any], dict[str, Any], Arrays]:
@@ -44,6 +45,8 @@ def _arrays(archive: zipfile.ZipFile, path: Path) -> Arrays:
     """The HDF5 member where it lies; a compressed one is unpacked into a temporary file first."""
     info = archive.getinfo(WEIGHTS)
     if info.compress_type != zipfile.ZIP_STORED:
+        if info.file_size > max(BOMB[0], BOMB[1] * info.compress_size):
+            raise damaged(path, f"{info.compress_size:,} bytes in it that would unpack to {info.file_size:,}")
         unpacked = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115  # `Arrays` closes it
         with archive.open(info) as member:
             shutil.copyfileobj(member, unpacked, 1 << 20)

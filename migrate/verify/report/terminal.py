@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from converters.errors import UserError
+from migrate.printing import plain
 from migrate.verify.criterion import Verdict
 from migrate.verify.report import Check, LayerRow, Place, Report
 
@@ -27,17 +27,17 @@ def show(report: Report) -> None:
         console.width = 1000
     table = Table(*COLUMNS, box=None, pad_edge=False)
     for check in report.checks:
-        table.add_row(*map(escape, cells(check)), style="" if check.passed else "red")
+        table.add_row(*map(plain, cells(check)), style="" if check.passed else "red")
     console.print(table)
     for note in report.notes:
-        console.print(f"note: {escape(note)}", highlight=False)
+        console.print(f"note: {plain(note)}", highlight=False)
     for name, note in dict.fromkeys((check.name, note) for check in report.checks for note in check.notes):
-        console.print(f"{name}: {escape(note)}", highlight=False)
+        console.print(f"{name}: {plain(note)}", highlight=False)
     for name in report.written:
-        console.print(f"written: {escape(name)}", highlight=False)
+        console.print(f"written: {plain(name)}", highlight=False)
     if report.suspects:
-        console.print(escape(edits(report.suspects)), highlight=False)
-    console.print(escape(verdict(report)), style="bold" if report.passed else "bold red", highlight=False)
+        console.print(plain(edits(report.suspects)), highlight=False)
+    console.print(plain(verdict(report)), style="bold" if report.passed else "bold red", highlight=False)
 
 
 def write_report(report: Report, json_file: Path | None, html_file: Path | None) -> None:
