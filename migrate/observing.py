@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import ModuleType
@@ -66,10 +67,12 @@ def scaffold_script(
     flat: bool = False,
     overwrite: bool = False,
     progress: Progress = lambda step: None,
+    client: Client | None = None,
 ) -> Observed:
     """Script -> folder of the training project with its data. Raises UserError; nothing is written then.
 
-    `stated`: the fields of `options` that the user chose; they win over what the script says.
+    `stated`: the fields of `options` that the user chose; they win over what the script says. `client`: a worker that
+    runs already, for one script after the other; by default one is started for this.
     """
     check_script(script, options)
     check_free(folder, overwrite=overwrite)
@@ -77,7 +80,7 @@ def scaffold_script(
         new_folder(folder, overwrite=overwrite, needed=0) as beside,
         tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=beside.parent) as scratch,  # arrays are renamed
     ):
-        record = observe(script, Path(scratch), progress)
+        record = observe(script, Path(scratch), progress, client)
         done = scaffold_file(
             Path(record["model"]), beside, with_record(options, record, stated), name=name, flat=flat, overwrite=True,
             progress=progress,
@@ -117,12 +120,14 @@ def check_script(script: Script, options: Options) -> None:
         )
 
 
-def observe(script: Script, scratch: Path, progress: Progress) -> Mapping[str, Any]:
-    """What `fit` was given; the model and the arrays lie in `scratch`."""
-    python = str(Path(script.python).expanduser()) if script.python else sys.executable
-    backend: Backend = "jax" if os.environ.get("KERAS_BACKEND") == "jax" else "tensorflow"
+def observe(
+    script: Script, scratch: Path, progress: Progress = lambda step: None, client: Client | None = None
+) -> Mapping[str, Any]:
+    """What `fit` was given; model and arrays lie in `scratch`. Raises UserError, by name, for what is not kept."""
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    with Client(python, backend, script.timeout or SILENCE, progress, script.hear) as client:
+    with ExitStack() as stack:
+        if client is None:
+            client = stack.enter_context(started(script, progress))
         answer = client.ask(
             do="observe", script=str(script.path.resolve()), folder=str(scratch), limit=script.max_data * GIGABYTE,
             arguments=list(script.arguments), paths=paths,
@@ -134,6 +139,13 @@ def observe(script: Script, scratch: Path, progress: Progress) -> Mapping[str, A
             raise UserError(refused.pop("problem"), **refused)
     record: Mapping[str, Any] = answer["found"]
     return record
+
+
+def started(script: Script, progress: Progress) -> Client:
+    """A worker with the interpreter and the Keras backend of the user."""
+    python = str(Path(script.python).expanduser()) if script.python else sys.executable
+    backend: Backend = "jax" if os.environ.get("KERAS_BACKEND") == "jax" else "tensorflow"
+    return Client(python, backend, script.timeout or SILENCE, progress, script.hear)
 
 
 def with_record(options: Options, record: Mapping[str, Any], stated: Collection[str]) -> Options:

@@ -10,7 +10,7 @@ import sys
 import types
 
 from .material import Material, Refusal, orders, write
-from .watching import Memory, bound, is_keras, watching
+from .watching import Changes, Memory, bound, is_keras, watching
 
 OWN_STEPS = (
     "train_step",
@@ -33,7 +33,8 @@ class Observer:
 
     def __init__(self, script, folder, limit, say):
         self.script, self.folder, self.limit, self.say = os.path.abspath(script), folder, limit, say
-        self.memory, self.found, self.notes = Memory(), None, []
+        self.changes, self.found, self.notes = Changes(), None, []
+        self.memory = Memory(self.changes.put)
 
     def observe(self, arguments, paths):
         """What `fit` was given: {"found": {...}}, or {"refused": {...}} with the parts of a UserError."""
@@ -47,6 +48,7 @@ class Observer:
             pass
         except BaseException as error:  # of any kind, SystemExit too; what was found before it counts
             ended = error
+        self.changes.undo()
         if self.found is None:
             self.found = {"refused": (failed(ended, self.script) if ended else never(self.script)).parts}
         return self.found
@@ -56,10 +58,10 @@ class Observer:
     def watch(self, module):
         """`fit` of a Keras is recorded instead of run."""
         model = module.Model
-        model.fit = self.stand_in(model.fit, self.take)
+        self.changes.put(model, "fit", self.stand_in(model.fit, self.take))
         for name in ("train_on_batch", "fit_generator"):
             if hasattr(model, name):
-                setattr(model, name, self.stand_in(getattr(model, name), getattr(self, name)))
+                self.changes.put(model, name, self.stand_in(getattr(model, name), getattr(self, name)))
 
     def stand_in(self, original, record):
         signature = inspect.signature(original)
@@ -299,6 +301,8 @@ def way_out(error, script):
         return "arguments of the script stand after --: tf2torch scaffold --script %s ... -- --option value" % (
             os.path.basename(script)
         )
-    if isinstance(error, OSError) or "URL" in str(error):
-        return "it runs in its own folder; what it downloads it needs the network for, or the file where it looks first"
+    if "URL" in str(error):
+        return "run it where the network is, or put the file where it looks first (~/.keras/datasets)"
+    if isinstance(error, OSError):
+        return "it runs in its own folder, %s: paths are from there" % os.path.dirname(script)
     return "check that it runs: %s %s" % (sys.executable, os.path.basename(script))

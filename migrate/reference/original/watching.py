@@ -61,16 +61,35 @@ def watching(on_model, on_callbacks):
         sys.meta_path.remove(arrivals)
 
 
-class Memory:
-    """What callbacks were made with: they have no config to ask."""
+class Changes:
+    """Attributes of classes that are other ones for a while."""
 
     def __init__(self):
-        self.made = {}
+        self.undone = []
+
+    def put(self, owner, name, value):
+        self.undone.append((owner, name, vars(owner).get(name)))
+        setattr(owner, name, value)
+
+    def undo(self):
+        while self.undone:
+            owner, name, old = self.undone.pop()
+            if old is None:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, old)
+
+
+class Memory:
+    """What callbacks were made with: they have no config to ask. `put`: see `Changes`."""
+
+    def __init__(self, put):
+        self.made, self.put = {}, put
 
     def watch(self, module):
         for kind in list(vars(module).values()):
             if isinstance(kind, type) and "__init__" in vars(kind) and is_callback(kind):
-                kind.__init__ = self.remembering(kind.__init__)
+                self.put(kind, "__init__", self.remembering(kind.__init__))
 
     def remembering(self, original):
         signature = inspect.signature(original)
