@@ -83,8 +83,8 @@ def swapped(x: torch.Tensor, parts: int, a: int, b: int) -> torch.Tensor:
 
 def joined_biases(state: State) -> None:
     """What a GRU without reset_after would have: one bias."""
-    state["gru1.bias_ih_l0"] = state["gru1.bias_ih_l0"] + state["gru1.bias_hh_l0"]
-    state["gru1.bias_hh_l0"] = torch.zeros_like(state["gru1.bias_hh_l0"])
+    state["gru.bias_ih_l0"] = state["gru.bias_ih_l0"] + state["gru.bias_hh_l0"]
+    state["gru.bias_hh_l0"] = torch.zeros_like(state["gru.bias_hh_l0"])
 
 
 def wrong_flatten(weight: torch.Tensor) -> torch.Tensor:
@@ -98,7 +98,7 @@ CNN = [
     ("momentum of the normalization", "gradients", "norm", text(("momentum=0.01", "momentum=0.1"))),
     ("padding on the wrong side", "layers", "stem", text(("(0, 1, 0, 1)", "(1, 0, 1, 0)"))),
     ("same as symmetric padding", "layers", "stem", text(("(0, 1, 0, 1)", "(1, 1, 1, 1)"))),
-    ("tanh-gelu for erf-gelu", "layers", "gelu", text(("F.gelu(self.dilated(image))", 'F.gelu(self.dilated(image), approximate="tanh")'))),
+    ("tanh-gelu for erf-gelu", "layers", "gelu", text(("F.gelu(self.dilated(x))", 'F.gelu(self.dilated(x), approximate="tanh")'))),
     ("relu for gelu", "layers", "gelu", text(("F.gelu(", "F.relu("))),
     ("softmax over the batch", "layers", "classes", text(("softmax(dim=-1)", "softmax(dim=0)"))),
     ("leaky slope", "layers", "leaky", text((", 0.3)", ", 0.2)"))),
@@ -130,14 +130,14 @@ CNN = [
     ("loss reduction", "training", "", recipe(loss=BAD_LOSS)),
 ]  # fmt: skip
 RNN = [
-    ("gates swapped", "layers", "gru", numbers(lambda s: s.update({k: swapped(s[k], 3, 0, 1) for k in s if k.startswith("gru1.")}))),
-    ("recurrent kernel transposed", "layers", "gru", put("gru1.weight_hh_l0", lambda x: torch.cat([part.T for part in x.chunk(3)]))),
+    ("gates swapped", "layers", "gru", numbers(lambda s: s.update({k: swapped(s[k], 3, 0, 1) for k in s if k.startswith("gru.")}))),
+    ("recurrent kernel transposed", "layers", "gru", put("gru.weight_hh_l0", lambda x: torch.cat([part.T for part in x.chunk(3)]))),
     ("bias after the reset", "layers", "gru", numbers(joined_biases)),
     ("gates of the cell swapped", "layers", "both", numbers(lambda s: s.update({k: swapped(s[k], 4, 1, 2) for k in s if k.startswith("both_forward.")}))),
-    ("merge of the directions", "layers", "both", text(("torch.cat([", "torch.cat([x, "), (", x], dim=-1)", "], dim=-1)"))),
+    ("merge of the directions", "layers", "both", text(("torch.cat([", "torch.cat([y, "), (", y], dim=-1)", "], dim=-1)"))),
     ("mask dropped", "layers", "gru", text(("tokens != 0", "tokens != 99"))),
     ("mask of another token", "layers", "gru", text(("tokens != 0", "tokens != 1"))),
-    ("embedding shifted by one", "layers", "embedding", put("embedding1.weight", lambda x: x.roll(1, 0))),
+    ("embedding shifted by one", "layers", "embedding", put("embedding.weight", lambda x: x.roll(1, 0))),
     ("second bias learns", "structure", "both", text(("bias_hh_l0.requires_grad_(False).zero_()", "bias_hh_l0.zero_()"), ("super().__init__()", "torch.set_grad_enabled(False)\n        super().__init__()"), ("self.square =", "torch.set_grad_enabled(True)\n        self.square ="))),
     ("relu for elu", "layers", "square", text(("F.elu(", "F.relu("))),
     ("nesterov dropped", "training", "", recipe(nesterov=False)),

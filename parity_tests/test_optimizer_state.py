@@ -95,7 +95,7 @@ def test_sees_a_fresh_start(tmp_path, name):
 
 def test_sees_slots_of_another_layer(tmp_path):
     def swapped(state):
-        one, two = (f"exp_avg/{name}.weight" for name in ("zz", "fc1"))
+        one, two = (f"exp_avg/{name}.weight" for name in ("zz", "fc"))
         two = two if two in state else "exp_avg/dense.weight"
         return {**state, one: state[two], two: state[one]}
 

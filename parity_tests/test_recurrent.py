@@ -156,7 +156,7 @@ def test_exact_gives_each_direction_its_own_dropout(bench: Bench, tmp_path: Path
     short, exact = (migrate.load(tmp_path / name) for name in ("short", "exact"))
     x = torch.randn(2, 6, 3)
     torch.testing.assert_close(short(x), exact(x))
-    assert [type(m) for m in short.children()] == [short.bi1_dropout.__class__, nn.LSTM]
+    assert [type(m) for m in short.children()] == [short.rnn_dropout.__class__, nn.LSTM]
     assert sum(isinstance(m, nn.LSTM) for m in exact.children()) == 2
 
 
@@ -164,12 +164,12 @@ def test_exact_takes_statistics_step_by_step(bench: Bench, tmp_path: Path) -> No
     migrate.convert(Path(bench.ask(NORMED)["paths"][0]), tmp_path / "out", exact=True)
     model, x = migrate.load(tmp_path / "out"), torch.randn(16, 5, 3)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    made, mean = model.train()(x), before["bn1.running_mean"]
+    made, mean = model.train()(x), before["bn.running_mean"]
     for step in range(5):
-        scaled = F.batch_norm(x[:, step], None, None, before["bn1.weight"], before["bn1.bias"], True, eps=1e-3)
+        scaled = F.batch_norm(x[:, step], None, None, before["bn.weight"], before["bn.bias"], True, eps=1e-3)
         torch.testing.assert_close(made[:, step], scaled)
         mean = 0.99 * mean + 0.01 * x[:, step].mean(0)
-    torch.testing.assert_close(model.state_dict()["bn1.running_mean"], mean)
+    torch.testing.assert_close(model.state_dict()["bn.running_mean"], mean)
 
 
 # -- refusals --------------------------------------------------------------------------------------------

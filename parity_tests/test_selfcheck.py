@@ -35,7 +35,7 @@ DAMAGES = {
     "a call that nobody needs": ("return self", "F.relu(x)\n        return self"),
     "a bias lost": ("nn.Linear(64, num_classes)", "nn.Linear(64, num_classes, bias=False)"),
     "a frozen parameter": ("nn.Linear(64, num_classes)", "nn.Linear(64, num_classes).requires_grad_(False)"),
-    "a name": ("self.fc1", "self.fc2"),
+    "a name": ("self.fc", "self.fc2"),
 }
 
 

@@ -64,7 +64,7 @@ def test_it_is_an_ordinary_module(folder: Path) -> None:
     nn.DataParallel(model)(x)
     assert seen == [torch.Size((2, 4, 6, 6))]
     hook.remove()
-    assert model.half().bn1.weight.dtype == torch.float16
+    assert model.half().bn.weight.dtype == torch.float16
     assert model.train().training and not model.eval().training
 
 

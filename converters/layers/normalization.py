@@ -218,7 +218,7 @@ def normalization(
     sizes = [kept[a] for a in axes]
     means = np.broadcast_to(np.asarray(mean, np.float64), sizes) if np.ndim(mean) else np.float64(mean)
     spread = np.broadcast_to(np.asarray(variance, np.float64), sizes) if np.ndim(variance) else np.float64(variance)
-    deviations = np.maximum(np.sqrt(spread), 1e-7)
+    deviations = np.vectorize(_as_written)(np.maximum(np.sqrt(spread), 1e-7))
     m, d = (
         layer.constant(role, np.reshape(array, kept).transpose(x.arrangement.axes).reshape(shape))
         if array.ndim
@@ -228,6 +228,11 @@ def normalization(
     if invert:
         return layer.operator("+", m, layer.operator("*", x, d))  # type: ignore[no-any-return]  # one value
     return layer.operator("/", layer.operator("-", x, m), d)  # type: ignore[no-any-return]  # one value
+
+
+def _as_written(root: float) -> float:
+    """57.12 for the root of its square, 57.120000000000005."""
+    return float(f"{root:.15g}")
 
 
 @converts("layers.Rescaling", layout=AXIS, mask="pass")

@@ -15,7 +15,7 @@ from migrate.blocks.families import cells, families
 from migrate.blocks.gates import gates
 from migrate.blocks.instances import replaced
 from migrate.blocks.models import alike_models
-from migrate.blocks.pattern import Pattern, Tokens
+from migrate.blocks.pattern import Pattern, Tokens, in_order
 from migrate.blocks.stages import staged
 from migrate.blocks.template import build
 
@@ -54,6 +54,7 @@ def with_blocks(graph: Graph, *, small: bool = False) -> Graph:
 
 def collapsed(graph: Graph, pattern: Pattern) -> Graph:
     """The graph with one pattern as a block; where that takes too many parameters, with its exact parts as blocks."""
+    pattern = in_order(pattern, graph)
     template = build(pattern)
     if template is not None:
         return replaced(graph, pattern, template)

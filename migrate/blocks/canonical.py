@@ -48,8 +48,14 @@ def arranged(graph: Graph) -> Graph:
             left, right = call.args
             if levels[right] < levels[left] and not joined(left, call.target) and levels[right] > 0:
                 call = replace(call, args=(right, left))
+        elif call.kind == "operator" and call.target == "+" and _is_negative(call.args[1]):
+            call = replace(call, target="-", args=(call.args[0], -call.args[1]))
         nodes.append(call)
     return ordered(replace(graph, nodes=tuple(nodes)))
+
+
+def _is_negative(operand: Tree) -> bool:
+    return isinstance(operand, (int, float)) and operand < 0
 
 
 def one_use_each(graph: Graph) -> list[Call]:
@@ -76,11 +82,14 @@ def one_use_each(graph: Graph) -> list[Call]:
 
 
 def _levels(graph: Graph) -> dict[Value, int]:
-    """The longest way from the inputs to each value, in calls."""
+    """The longest way from the inputs to each value, in calls.
+
+    A flip is none of them: of two branches, the one that reads its input backwards comes second.
+    """
     levels = dict.fromkeys(values(graph.inputs), 1)
     for call in graph.nodes:
         assert isinstance(call, Call)
-        level = max((levels[v] for v in call.operands), default=-1) + 1
+        level = max((levels[v] for v in call.operands), default=-1) + (call.target != "flip")
         levels.update(dict.fromkeys(values(call.outputs), level))
     return levels
 

@@ -27,6 +27,7 @@ class Word:
     starts: tuple[tuple[int, int], ...]  # (chain, position)
     length: int
     saved: int
+    starts_heavy: bool  # with a layer that has weights, as people cut a chain
 
 
 def units(graph: Graph, tokens: Tokens) -> Iterator[Pattern]:
@@ -39,7 +40,7 @@ def units(graph: Graph, tokens: Tokens) -> Iterator[Pattern]:
 
 def _members(graph: Graph, tokens: Tokens) -> list[Member]:
     chains = straight_chains(graph, tokens)
-    best = max(words(chains, tokens), key=lambda word: (word.saved, -word.length), default=None)
+    best = max(words(chains, tokens), key=lambda word: (word.saved, word.starts_heavy, word.length), default=None)
     if best is None or best.saved <= 0:
         return []
     found = [_member(chains[chain][start : start + best.length]) for chain, start in best.starts]
@@ -123,7 +124,8 @@ def words(chains: Sequence[Sequence[Call]], tokens: Tokens) -> list[Word]:
         runs = sum(place[1] - len(word) != before[1] or place[0] != before[0] for before, place in pairwise(kept)) + 1
         cost = CLASS_LINES + lines + (runs if layers == 1 else len(kept))
         if len(kept) >= REPEATS_AT_LEAST and layers and (lines > 2 or len(kept) >= TALL * runs):
-            found.append(Word(tuple(kept), len(word), len(kept) * lines - cost))
+            heavy_first = weights[first[0]][first[1]]
+            found.append(Word(tuple(kept), len(word), len(kept) * lines - cost, heavy_first))
     return found
 
 

@@ -8,7 +8,7 @@ from converters.graph import Call, Module
 from migrate.blocks.pattern import Member, Pattern, Slot, Tokens, arguments, exact
 from migrate.blocks.template import build
 
-OPTIONAL_AT_MOST = 1 / 3  # of the parts of a pattern
+OPTIONAL_BELOW = 1 / 3  # of the parts of a pattern
 ALIKE_AT_LEAST = 0.6  # of the slots of both
 CELLS_AT_MOST = 60_000
 
@@ -47,7 +47,7 @@ def merge(one: Pattern, other: Pattern, tokens: Tokens) -> Pattern | None:
         slots.append(Slot((*left, *added)))
         i, j = i + down, j + right
     merged = Pattern((*one.members, *other.members), tuple(slots), one.modules)
-    if _optional_parts(merged) > OPTIONAL_AT_MOST * _parts(merged) or build(merged) is None:
+    if _optional_parts(merged) >= OPTIONAL_BELOW * _parts(merged) or build(merged) is None:
         return None
     return merged
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from converters.graph import Value
-from migrate.blocks.expressions import Choice, Condition, Either, Parameter, Product, Scaled, Test, evaluate
+from migrate.blocks.expressions import FORMULAS, Choice, Condition, Either, Parameter, Product, Scaled, Test, evaluate
 
 Column = Sequence[Any]  # what stands in one place of each member; ABSENT where the member lacks the place
 FACTORS_AT_MOST = 64
@@ -39,8 +39,11 @@ class Parameters:
             self.columns[name] = list(column)
             self.given.add(name)
 
-    def solve(self, column: Column, name: Callable[[], str]) -> Any:
-        """A literal or formula that gives the column; a new parameter called `name()` where nothing known does."""
+    def solve(self, column: Column, name: Callable[[], str], *, choose: bool = True) -> Any:
+        """A literal or formula that gives the column; a new parameter called `name()` where nothing known does.
+
+        `choose`: whether it may be one of two literals, as a padding is. Two widths or kernels are two blocks.
+        """
         present = [i for i, value in enumerate(column) if value is not ABSENT]
         first = column[present[0]]
         if all(same(column[i], first) for i in present):
@@ -48,10 +51,12 @@ class Parameters:
         if isinstance(first, tuple) and all(
             isinstance(column[i], tuple) and len(column[i]) == len(first) for i in present
         ):
-            parts = [self.known([c[k] if c is not ABSENT else ABSENT for c in column]) for k in range(len(first))]
+            parts = [
+                self.known([c[k] if c is not ABSENT else ABSENT for c in column], choose) for k in range(len(first))
+            ]
             if None not in parts:
                 return tuple(parts)
-        if (found := self.known(column)) is not None:
+        if (found := self.known(column, choose)) is not None:
             return found
         return self.new(column, name())
 
@@ -63,7 +68,7 @@ class Parameters:
                 self.columns["expansion"] = ratio
                 return
 
-    def known(self, column: Column) -> Any:
+    def known(self, column: Column, choose: bool = True) -> Any:
         """A literal or formula of the parameters found so far, or None."""
         everyone = [i for i, value in enumerate(column) if value is not ABSENT]
         if (found := self._simple(column, everyone)) is not None:
@@ -74,7 +79,9 @@ class Parameters:
             if not yes or not no:
                 continue
             then, other = self._simple(column, yes), self._simple(column, no)
-            if then is not None and other is not None:
+            if then is None or other is None:
+                continue
+            if choose or isinstance(then, FORMULAS) or isinstance(other, FORMULAS):
                 return self._use(Choice(test, then, other))
         return None
 

@@ -131,6 +131,14 @@ class Pattern:
         return ref
 
 
+def in_order(pattern: Pattern, graph: Graph) -> Pattern:
+    """The same pattern, its members in the order of the graph."""
+    places = {call: number for number, call in enumerate(graph.nodes)}
+    order = sorted(range(len(pattern.members)), key=lambda m: places[pattern.members[m].calls[0]])
+    slots = tuple(Slot(tuple(slot.calls[m] for m in order)) for slot in pattern.slots)
+    return Pattern(tuple(pattern.members[m] for m in order), slots, pattern.modules)
+
+
 def exact(members: Sequence[Member], modules: Mapping[str, Module]) -> Pattern:
     """The pattern of members that have the same shape."""
     slots = tuple(Slot(calls) for calls in zip(*(member.calls for member in members), strict=True))

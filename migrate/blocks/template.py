@@ -46,6 +46,8 @@ class Template:
     calls: dict[Call, list[Call]] = field(default_factory=dict)
     roles: dict[str, str] = field(default_factory=dict)
     prefixes: list[str] = field(default_factory=list)
+    widening: int = 0  # by how much every member is wider where it ends than where it begins
+    shrinking: str = ""  # by what height and width are divided: a number, a parameter, "?" where it is neither
     models: bool = False  # nested models of the user's, whose names name the class
 
     @property
@@ -116,8 +118,20 @@ class _Builder:
         )
         self.made.graph = graph.check()
         self.made.parameters = dict(self._ordered())
+        self._outer_shape()
         self._roles()
         return self.made
+
+    def _outer_shape(self) -> None:
+        """What a reader wants to know of the output's shape, beside its width."""
+        ends = [(m.inputs[0], m.output) for m in self.pattern.members]
+        if None not in (widths := {_difference(width(a), width(b)) for a, b in ends}) and len(widths) == 1:
+            self.made.widening = max(0, widths.pop() or 0)
+        ratios = [shrinking(a, b) for a, b in ends]
+        if set(ratios) <= {1, None}:
+            return
+        named = [name for name in ("stride",) if self.made.parameters.get(name) == ratios]
+        self.made.shrinking = named[0] if named else str(ratios[0]) if len(set(ratios)) == 1 else "?"
 
     def _roles(self) -> None:
         """What the user calls the parts of the block, where all members agree."""
@@ -150,14 +164,18 @@ class _Builder:
         self.parameters.widen([column for priority, _, _, column in columns if priority == 0])
         for _, number, key, column in columns:
             if column and (_ <= 3):
-                self.solved[number, key] = self.parameters.solve(column, lambda n=number, k=key: self._name(n, k))  # type: ignore[misc]
+                self._solve(number, key, column)
         conditions = {}
         for number, slot in enumerate(self.pattern.slots):
             if slot.optional:
                 conditions[number] = self.parameters.condition(slot.present, lambda s=slot: self._flag(s))  # type: ignore[misc]
         for _, number, key, column in late:
-            self.solved[number, key] = self.parameters.solve(column, lambda n=number, k=key: self._name(n, k))  # type: ignore[misc]
+            self._solve(number, key, column)
         return conditions
+
+    def _solve(self, number: int, key: str, column: list[Any]) -> None:
+        choose = key not in WIDTHS and not key.startswith(("kernel", "hidden"))
+        self.solved[number, key] = self.parameters.solve(column, lambda: self._name(number, key), choose=choose)
 
     def _places(self) -> Iterator[tuple[int, int, str, list[Any]]]:
         """(priority, slot, key, column)"""
@@ -351,6 +369,20 @@ class _Builder:
             for axis, size in enumerate(first.sizes)
         )
         return replace(first, name=f"b{ref[0]}_{ref[1]}", shape=shape, mask=None)
+
+
+def _difference(before: int | None, after: int | None) -> int | None:
+    return after - before if before is not None and after is not None else None
+
+
+def shrinking(before: Value, after: Value) -> int | None:
+    """By what the height and width of an image are divided, rounded up; None where that is not one number."""
+    if before.rank != 4 or after.rank != 4:
+        return None
+    sizes, new = before.keras_shape[1:3], after.keras_shape[1:3]
+    if not all((*sizes, *new)):
+        return None
+    return next((n for n in range(1, 9) if tuple(-(-int(size or 0) // n) for size in sizes) == tuple(new)), None)
 
 
 def _numbers(call: Call) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from migrate.emit.classes import ClassText, Writer
 
 FORMULA_TWICE = 3  # a formula that stands so often gets a name
-DOCSTRING_AT_MOST = 108  # columns, with quotes and indentation in a line of 120
+DOCSTRING_AT_MOST = 110  # columns, with quotes and indentation in a line of 120
 POSITIONAL = ("channels", "features", "kernel_size")
 UNEVEN = 'Keras "same" with a stride pads bottom and right only.'
 
@@ -32,7 +31,7 @@ def block_class(writer: Writer, template: Template) -> ClassText:
     """The text of a template's class, and the statements of its `forward` with the calls of all instances."""
     template, named = with_locals(template)
     graph, name = template.graph, writer.names.classes[template.graph]
-    arguments = argument_names(values(graph.inputs))
+    arguments = argument_names(graph)
     statements = Body(graph, writer.names.attributes[graph], arguments, lambda value: "").write()
     signature = ", ".join(["self", *(f"{argument}: Tensor" for argument in arguments)])
     lines = [
@@ -153,16 +152,22 @@ def _declared(template: Template) -> Iterator[str]:
 def _docstring(template: Template, arguments: list[str]) -> str:
     graph = template.graph
     inputs = [_shape(v, template, "in_channels") for v in values(graph.inputs)]
-    text = classes.interface(inputs, [_shape(v, template, "out_channels") for v in values(graph.outputs)], arguments)
-    prefixes = sorted({prefix for prefix in template.prefixes if prefix}, key=_natural)
+    text = classes.interface(inputs, [_result(v, template) for v in values(graph.outputs)], arguments)
+    prefixes = list(dict.fromkeys(filter(None, template.prefixes)))  # in the order of the model
     if prefixes:
         told = f" Keras: `{prose(prefixes[0])}`" + (f" to `{prose(prefixes[-1])}`." if len(prefixes) > 1 else ".")
         text += told if len(text) + len(told) <= DOCSTRING_AT_MOST else ""
     return text
 
 
-def _natural(name: str) -> list[Any]:
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
+def _result(value: Value, template: Template) -> str:
+    """The shape of the output: (N, out_channels, H / stride, W / stride)."""
+    text = _shape(value, template, "out_channels")
+    if template.widening and "in_channels" in template.parameters and ", C," in text:
+        text = text.replace(", C,", f", in_channels + {template.widening},")
+    if template.shrinking == "?":
+        return text.replace(" H, W", " H', W'")
+    return text.replace(" H, W", f" H / {template.shrinking}, W / {template.shrinking}") if template.shrinking else text
 
 
 def _shape(value: Value, template: Template, side: str) -> str:

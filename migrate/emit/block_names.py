@@ -7,7 +7,7 @@ import re
 from converters.graph import Graph, Module, values
 from migrate.blocks.prefixes import common_words, layer_name, own_name, stage_of
 from migrate.blocks.template import Template, Use
-from migrate.emit.names import Names, attribute_of, class_name_of, identifier, kind_of, unique
+from migrate.emit.names import Names, Numbers, attribute_of, class_name_of, identifier, kind_of, unique
 from migrate.emit.structure import block_class
 
 ORDINARY = {"conv", "block", "stage", "layer", "group", "blocks", "layers", "res", ""}
@@ -37,11 +37,16 @@ class Namer:
         self.names.classes[graph] = unique(wanted, self.taken, "N" if wanted[-1].isdigit() else "")
         attributes = self.names.attributes[graph] = {}
         used: set[str] = set()
-        counts: dict[str, int] = {}
         shared = self._shared_words(graph)
         self.prefixes += [shared] if shared else []
+        for template in filter(None, map(_template_of, graph.modules)):
+            self._template(template)  # classes in the order in which they are used
+        first = Numbers()
         for module in graph.modules:
-            plain = self._attribute(module, counts, prefix)
+            self._attribute(module, first, prefix)
+        numbers = Numbers(first.count)
+        for module in graph.modules:
+            plain = self._attribute(module, numbers, prefix)
             short = plain.removeprefix(f"{shared}_")
             attributes[module.key] = unique(short if short and not short[0].isdigit() else plain, used)
             self._inside(module, shared)
@@ -71,10 +76,10 @@ class Namer:
             own = layer_name(module.origin)
             self.model(graph, class_name_of(own.removeprefix(f"{shared}_"), "Model"), f"{module.key}/")
 
-    def _attribute(self, module: Module, counts: dict[str, int], prefix: str) -> str:
+    def _attribute(self, module: Module, numbers: Numbers, prefix: str) -> str:
         graph = module.graph
         if graph is None or not (graph.sequential or graph.block) or module.origin:
-            return attribute_of(module, counts, prefix)
+            return attribute_of(module, numbers, prefix)
         first = graph.block or graph.modules[0].graph.block  # type: ignore[union-attr]  # a stage holds blocks
         word, _, number = re.fullmatch(r"(.*?)(_?)(\d+)?", _last_word(stage_of(first.prefix))).groups()  # type: ignore[union-attr]
         if number and word in ORDINARY:
@@ -83,9 +88,11 @@ class Namer:
             return re.sub(r"_(?=\d+$)", "", identifier(first.prefix))
         if number:
             return f"{identifier(word)}{number}"
-        kind = "stage" if graph.sequential else self.kind(first.template)
-        counts[kind] = counts.get(kind, 0) + 1
-        return f"{kind}{counts[kind]}"
+        kind = self.kind(first.template)
+        if not graph.sequential:
+            return numbers.name(kind, module.key)
+        name = numbers.name("stage" if kind in ("block", "layer") else f"{kind}s", module.key)
+        return f"{kind}s" if name == "stage" else name
 
     # -- blocks --------------------------------------------------------------------------------------------------
 
@@ -161,6 +168,14 @@ class Namer:
         readers = [c for c in template.graph.nodes if call.outputs in c.operands]  # type: ignore[union-attr]
         around = call.operands[0] in values(template.graph.inputs) and any(len(c.operands) > 1 for c in readers)  # type: ignore[union-attr]
         return "shortcut" if around else "expand" if call.operands[0] in values(template.graph.inputs) else "extra"  # type: ignore[union-attr]
+
+
+def _template_of(module: Module) -> Template | None:
+    """The class of a block, or of the first one in a stage."""
+    graph = module.graph
+    if graph is not None and graph.sequential:
+        return _template_of(graph.modules[0])
+    return graph.block.template if graph is not None and graph.block is not None else None
 
 
 def _last_word(stage: str) -> str:

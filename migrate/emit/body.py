@@ -7,14 +7,14 @@ layer with weights a line, what follows it around it. A name is reused as soon a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
 from converters.graph import Call, Graph, Module, Tree, Value, leaves, map_tree, values
 from migrate.blocks.canonical import one_use_each
 from migrate.emit.literals import literal
-from migrate.emit.names import identifier
+from migrate.emit.names import identifier, unique
 
 # What people call the outputs of modules that have several; the first is named as any other value.
 OUTPUTS = {
@@ -23,6 +23,9 @@ OUTPUTS = {
     "DropoutLSTM": ("", "h", "c"), "DropoutGRU": ("", "h"), "DropoutRNN": ("", "h"),
     "ConvLSTM": ("", "h", "c"), "DropoutConvLSTM": ("", "h", "c"),
 }  # fmt: skip
+# What is made of a mask.
+MASKS = {"~": "padding", "flip": "reversed_mask"}
+BRANCHES_AT_LEAST = 3
 EXPRESSION_AT_MOST = 96  # columns of an expression before it is broken up
 NESTING_AT_MOST = 5
 SMALL = 2  # modules of a block that may stand within an expression
@@ -73,6 +76,7 @@ class Body:
         self.calls, self.outputs = one_use_each(self.graph), self.graph.outputs
         self.uses = Counter(v for call in self.calls for v in call.operands) + Counter(values(self.outputs))
         self.functions = {call.target.removeprefix("local.") for call in self.calls if call.kind == "function"}
+        self.branches = dict(_branches(self.calls))
         self.pending: dict[Value, Expression] = {}
         self.names: dict[Value, str] = dict(zip(values(self.graph.inputs), self.arguments, strict=True))
         self.shown = {self.comment(v) for v in values(self.graph.inputs)}
@@ -143,18 +147,20 @@ class Body:
                 self.names.pop(value, None)
 
     def _name(self, value: Value, expression: Expression, wanted: str = "") -> str:
-        taken = set(self.names.values()) | self.functions
-        kept = {name for name in self.arguments if len(self.arguments) > 1 and name != "x"}
-        freed = [name for name in self.arguments if name not in taken and name not in kept]
+        # What an argument is called says what it is: nothing else gets that name, even if the argument is read no more.
+        taken = {*self.names.values(), *self.functions, *(name for name in self.arguments if name != "x")}
+        role = wanted or self._role(value, expression)
         named = identifier(_maker(expression, self.attributes))
-        role = "mask" if value.dtype == "bool" else wanted
-        for candidate in (role,) if role else filter(None, (*freed, "x", "y", named)):
-            if candidate not in taken and candidate not in kept:
-                return candidate
-        number = 2
-        while f"{role or named or 'x'}_{number}" in taken:
-            number += 1
-        return f"{role or named or 'x'}_{number}"
+        candidates = (role,) if role else filter(None, ("x", "y", named))
+        return next((name for name in candidates if name not in taken), None) or unique(role or named or "x", taken)
+
+    def _role(self, value: Value, expression: Expression) -> str:
+        """What a value is for, where that is plain to see."""
+        if value.dtype == "bool":
+            return MASKS.get(expression.calls[-1].target, "mask")
+        if self.uses[value] == 1 and (place := self.branches.get(value)):
+            return f"branch{place}"
+        return ""
 
     # -- expressions -------------------------------------------------------------------------------------
 
@@ -267,12 +273,21 @@ class Body:
         return literal(tree)
 
 
+def _branches(calls: Iterable[Call]) -> Iterator[tuple[Value, int]]:
+    """Values that are put side by side, and the place of each."""
+    for call in calls:
+        if call.target == "torch.cat" and len(call.operands) >= BRANCHES_AT_LEAST:
+            yield from ((value, place) for place, value in enumerate(call.operands, 1))
+
+
 def _maker(expression: Expression, attributes: Mapping[str, str]) -> str:
     """What made a value: the one part of a layer that it comes from (`gate`), else the last layer."""
     parts = [
         call.target.rpartition(":")[2] for call in expression.calls if call.kind == "module" and ":" in call.target
     ]
     last = expression.calls[-1].origin.rpartition("/")[2] if expression.calls else ""
+    if not last and expression.calls and expression.calls[-1].target == "+":
+        return "total"
     made = [attributes[call.target] for call in expression.calls if call.kind == "module"]
     return parts[0] if len(parts) == 1 and last else last or (made[-1] if made else "")
 

@@ -74,7 +74,7 @@ class Writer:
     # -- a model -------------------------------------------------------------------------------------------------
 
     def _model(self, graph: Graph, head: Head) -> ClassText:
-        arguments = argument_names(values(graph.inputs))
+        arguments = argument_names(graph)
         statements = Body(graph, self.names.attributes[graph], arguments, shape_text).write()
         signature = ", ".join(["self", *(f"{name}: Tensor" for name in arguments)])
         methods = head.methods(statements, arguments)

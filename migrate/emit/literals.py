@@ -45,8 +45,8 @@ def _float(value: float) -> str:
     if math.isnan(value) or math.isinf(value):
         return f'float("{value}")'
     plain = repr(value)
-    if len(plain) > 12 and (whole := round(1 / value)) and 1 / whole == value:
-        return f"1 / {whole}"  # 1 / 255 rather than 0.00392156862745098
+    if len(plain) > 12 and (halves := round(2 / value)) and 2 / halves == value:
+        return f"1 / {halves // 2 if halves % 2 == 0 else halves / 2}"  # 1 / 255 rather than 0.00392156862745098
     mantissa, _, exponent = plain.partition("e")
     if not exponent:
         digits, _, power = f"{value:.17e}".partition("e")

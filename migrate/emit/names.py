@@ -5,10 +5,10 @@ from __future__ import annotations
 import keyword
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from converters.graph import Graph, Module, Value, values
+from converters.graph import Call, Graph, Module, Value, values
 from migrate.readers.vocabulary import snake_case
 
 # Attributes of every nn.Module, which a layer's name must not hide. A test holds them against torch.
@@ -27,7 +27,7 @@ RESERVED = MODULE_ATTRIBUTES | {"logits", "self", "super", "torch", "nn", "F", "
 # What automatically named layers (`conv2d_17`) are called, in order of use.
 KINDS = {
     "Dense": "fc", "EinsumDense": "projection", "BatchNormalization": "bn", "LayerNormalization": "ln",
-    "SeparableConv1D": "sepconv", "SeparableConv2D": "sepconv", "Bidirectional": "bi", "SimpleRNN": "rnn",
+    "SeparableConv1D": "sepconv", "SeparableConv2D": "sepconv", "Bidirectional": "rnn", "SimpleRNN": "rnn",
     "MultiHeadAttention": "attention", "GroupQueryAttention": "attention",
     "GroupedQueryAttention": "attention", "Functional": "model", "Sequential": "stack",
 }  # fmt: skip
@@ -102,26 +102,42 @@ def assign_names(graph: Graph, class_name: str, locals_used: Iterable[str] = ())
     return names
 
 
-def attribute_of(module: Module, counts: dict[str, int], prefix: str) -> str:
+class Numbers:
+    """The numbers of things that have no name of their own: 1, 2 … in order of use; a single one of its kind has none.
+
+    A first pass over everything counts, a second one names.
+    """
+
+    def __init__(self, total: Mapping[str, int] | None = None) -> None:
+        self.total, self.count = total, dict[str, int]()
+        self.known: dict[tuple[str, str], int] = {}
+
+    def name(self, kind: str, thing: str) -> str:
+        """`conv2`, or `dropout` where there is one only; the same for all parts of one thing."""
+        if (kind, thing) not in self.known:
+            self.known[kind, thing] = self.count[kind] = self.count.get(kind, 0) + 1
+        return kind if self.total and self.total.get(kind) == 1 else f"{kind}{self.known[kind, thing]}"
+
+
+def attribute_of(module: Module, numbers: Numbers, prefix: str) -> str:
+    """What a layer is called in the model that holds it: the user's name, else its kind."""
     path, _, role = module.key.removeprefix(prefix).partition(":")
     if not path:
         return identifier(role)  # it belongs to no layer
     own = next((part for part in reversed(path.split("/")[-2:]) if not is_automatic(part, module.class_name)), None)
     if own is None or (module.graph is not None and is_automatic(path.rpartition("/")[2], module.class_name)):
-        kind = kind_of(module.class_name)
-        base = f"{kind}{_number(counts, kind, path)}"
+        base = numbers.name(_kind(module), path)
     else:
         base = identifier(own) or kind_of(module.class_name)
     return identifier(f"{base}_{role}") if role else base
 
 
-def _number(counts: dict[str, int], kind: str, path: str) -> int:
-    """One number for all modules of one layer."""
-    known = counts.get(f"{kind}:{path}")
-    if known is None:
-        counts[kind] = known = counts.get(kind, 0) + 1
-        counts[f"{kind}:{path}"] = known
-    return known
+def _kind(module: Module) -> str:
+    """`lstm` for the halves of a Bidirectional(LSTM)."""
+    made = module.constructor.rpartition(".")[2]
+    if module.class_name.rpartition(".")[2] == "Bidirectional" and (found := re.search("LSTM|GRU|RNN", made)):
+        return found[0].lower()
+    return kind_of(module.class_name)
 
 
 def kind_of(class_name: str) -> str:
@@ -182,17 +198,29 @@ def _capitalized(word: str) -> str:
     return word[:1].upper() + word[1:]
 
 
-def argument_names(inputs: list[Value]) -> list[str]:
-    """The arguments of `forward`: the user's names for inputs, else `x`, or `x1`, `x2` for several."""
+def argument_names(graph: Graph) -> list[str]:
+    """The arguments of `forward`: the user's names for inputs, else `x`, or `x1`, `x2` for several.
+
+    What an embedding reads first is called `tokens`.
+    """
+    inputs, embedded = inputs_of(graph), _embedded(graph)
     names: list[str] = []
     taken: set[str] = set()
     own_names = [identifier(value.name) for value in inputs]
     automatic = [not name or bool(AUTOMATIC_INPUT.fullmatch(name)) for name in own_names]
     for number, (own, unnamed) in enumerate(zip(own_names, automatic, strict=True), 1):
         if unnamed:
-            own = "x" if sum(automatic) == 1 else f"x{number}"
+            kind = "tokens" if inputs[number - 1] in embedded else "x"
+            own = kind if sum(automatic) == 1 else f"{kind}{number}"
         names.append(unique(own, taken))
     return names
+
+
+def _embedded(graph: Graph) -> set[Value]:
+    """The inputs that go into an embedding as they are."""
+    modules = {module.key: module for module in graph.modules}
+    calls = [call for call in graph.nodes if isinstance(call, Call) and call.kind == "module"]
+    return {v for call in calls if modules[call.target].constructor == "nn.Embedding" for v in call.operands}
 
 
 def unique(name: str, taken: set[str], joint: str = "_") -> str:

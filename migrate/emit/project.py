@@ -67,7 +67,7 @@ def migration_json(project: Project, text: str, sites: Mapping[str, dict[str, An
 
     `text`: of model.py; `sites`: see `migrate.emit.sites`; they become the `calls` of the layers.
     """
-    arguments = argument_names(values(project.graph.inputs))
+    arguments = argument_names(project.graph)
     document = {
         "tf2torch": project.toolkit,
         "origin": vars(project.origin),

@@ -49,7 +49,7 @@ def _loading(project: Project) -> Iterator[str]:
 def _interface(project: Project) -> Iterator[str]:
     inputs, outputs = values(project.graph.inputs), named_outputs(project)
     yield from ("## Inputs and outputs", "| | name | PyTorch | Keras | dtype |", "|---|---|---|---|---|")
-    for name, value in zip(argument_names(inputs), inputs, strict=True):
+    for name, value in zip(argument_names(project.graph), inputs, strict=True):
         yield _row("input", name, value)
     for value in outputs:
         yield _row("output", value.name, value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from converters.graph import Call, Graph, Module
+from converters.graph import Call, Graph, Module, values
 from migrate.blocks.template import Template
 
 NORMS = ("BatchNorm", "LayerNorm", "GroupNorm")
@@ -20,7 +20,13 @@ KINDS = {"block", "layer", "cell", "unit", "module", "encoder", "decoder", "head
 
 def block_class(template: Template) -> str:
     """`Bottleneck`, `InvertedResidual`, `SqueezeExcite` …"""
-    return _from_prefix(template.prefixes) or _from_structure(template.graph)
+    if named := _from_prefix(template.prefixes):
+        return named
+    name = _from_structure(template.graph)
+    if name == "InceptionBlock" and len(values(template.graph.inputs)) > 1:
+        name = "Cell"
+    kind = {"InceptionBlock": "ReductionBlock", "Cell": "ReductionCell", "ResidualBlock": "DownsamplingBlock"}
+    return kind.get(name, name) if template.shrinking.isdigit() else name
 
 
 def _from_prefix(prefixes: list[str]) -> str:

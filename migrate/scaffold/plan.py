@@ -47,6 +47,7 @@ class Port:
     """One input or output of the model. Axis i of `shape` is axis `permute[i]` of `keras_shape`; the batch is None.
 
     `targets`, of an output: `classes` (int64, without the axis of classes), or `values` of its own shape and type.
+    `masked`: Keras sends a mask along with it, which its loss obeys.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Port:
     permute: tuple[int, ...] | None
     dtype: str
     targets: str = "values"
+    masked: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class Plan:
 def interface(project: Project) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
     """The inputs, named as the arguments of `forward`, and the outputs, named as the layers that make them."""
     inputs = values(project.graph.inputs)
-    names = argument_names(inputs)
+    names = argument_names(project.graph)
     return (
         tuple(_port(name, value) for name, value in zip(names, inputs, strict=True)),
         tuple(_port(value.name, value) for value in named_outputs(project)),
@@ -107,7 +109,9 @@ def interface(project: Project) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
 
 def _port(name: str, value: Value) -> Port:
     order = None if isinstance(value.arrangement, Flat) else tuple(value.arrangement.axes)
-    return Port(name, value.name, value.sizes, tuple(value.keras_shape), order, value.dtype)
+    return Port(
+        name, value.name, value.sizes, tuple(value.keras_shape), order, value.dtype, masked=value.mask is not None
+    )
 
 
 def activation_of(text: str, class_name: str) -> Literal["", "softmax", "sigmoid"]:

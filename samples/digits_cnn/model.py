@@ -17,13 +17,13 @@ class DigitsCNN(nn.Module):
         self.bn1 = BatchNorm(32)
         self.conv2 = nn.Conv2d(32, 64, 3, stride=2, bias=False)
         self.bn2 = BatchNorm(64)
-        self.dropout1 = nn.Dropout(0.3)
+        self.dropout = nn.Dropout(0.3)
         self.digit = nn.Linear(1024, num_classes)
 
     def logits(self, image: Tensor) -> Tensor:
-        image = F.pad(F.relu(self.bn1(self.conv1(image * 0.0625))), (0, 1, 0, 1))  # (N, 32, 9, 9)
-        image = self.dropout1(F.relu(self.bn2(self.conv2(image))).flatten(1))  # (N, 1024)
-        return self.digit(image)
+        x = F.pad(F.relu(self.bn1(self.conv1(image * 0.0625))), (0, 1, 0, 1))  # (N, 32, 9, 9)
+        x = self.dropout(F.relu(self.bn2(self.conv2(x))).flatten(1))  # (N, 1024)
+        return self.digit(x)
 
     def forward(self, image: Tensor) -> Tensor:
         return self.logits(image).softmax(dim=-1)
