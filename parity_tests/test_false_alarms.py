@@ -17,6 +17,13 @@ from parity_tests.subjects import captured
 from parity_tests.test_applications import SIZES, application
 
 SEEDS = (0, 1, 2)
+# Outputs without axes, of whole numbers, with no gradient at all; a slope that torch itself has in float32.
+IN_EVERY_RUN = (
+    "ops_reduce: sorted",
+    "ops_reduce: reduce by max",
+    "ops_reduce: reduce bools",
+    "legacy: keras 3 hard sigmoid",
+)
 CASES = [pytest.param(case, id=f"{family}: {case.name}") for family, cases in families().items() for case in cases]
 # A large architecture is trained by one step, in the precision in which nothing hides.
 LARGE = Options(steps=1, dtypes=("float64",))
@@ -35,6 +42,11 @@ def passes(worker: Client, case: Case, seed: int, folder: Path, options: Options
     convert_file(path, folder / "project")
     report = verify_project(path, folder / "project", bundle, Wanted(dtypes=tuple(options.dtypes)))
     assert report.passed, f"{report}\n{report.to_json()['checks']}"
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.id in IN_EVERY_RUN])
+def test_what_once_was_an_alarm(case: Case, worker: Client, tmp_path: Path) -> None:
+    passes(worker, case, 0, tmp_path, Options(steps=2))
 
 
 @pytest.mark.sweep

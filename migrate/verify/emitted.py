@@ -45,7 +45,7 @@ class Emitted:
             raise UserError("the model has other outputs", expected=str(len(specs)), found=str(len(found)))
         return [
             tensor.permute(*(int(axis) for axis in np.argsort(spec["permute"])))
-            if tensor.ndim == len(spec["permute"])
+            if 0 < tensor.ndim == len(spec["permute"])
             else tensor
             for tensor, spec in zip(found, specs, strict=True)
         ]

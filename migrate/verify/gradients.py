@@ -15,7 +15,7 @@ from migrate.verify.criterion import Array, refused, scale_of
 from migrate.verify.emitted import Emitted, array_of
 from migrate.verify.forward import described, judge, leak_notes, leak_of
 from migrate.verify.report import Check, Finding
-from migrate.verify.switches import dropout_off, keras_batch_norm
+from migrate.verify.switches import ExactSlopes, dropout_off, keras_batch_norm
 
 # What is left of a sum whose terms cancel is rounding of the terms: errors of gradients below 1e-2 of the largest are
 # measured against that (a bias in front of a BatchNorm has the gradient 0, and both frameworks give 1e-17).
@@ -55,9 +55,11 @@ def backward(emitted: Emitted, bundle: Bundle, *, training: bool) -> Pass:
     for tensor in inputs:
         tensor.requires_grad_(tensor.is_floating_point())
     try:
-        with dropout_off(model.train(training)), keras_batch_norm(model, emitted.migration):
+        with dropout_off(model.train(training)), keras_batch_norm(model, emitted.migration), ExactSlopes():
             outputs = emitted.in_keras_order(model(*inputs))
-            projected(outputs, bundle.projections()).backward()  # type: ignore[no-untyped-call]
+            total = projected(outputs, bundle.projections())
+            if total.requires_grad:  # a model of whole numbers has no gradients
+                total.backward()  # type: ignore[no-untyped-call]
         weights = summed_by_path(emitted, {k: p.grad for k, p in model.named_parameters() if p.grad is not None})
         state = state_by_path(emitted, model.state_dict())
         given = [_input_gradient(emitted, number, tensor) for number, tensor in enumerate(inputs)]

@@ -61,7 +61,12 @@ def _interface(kind: str, stated: list[Interface], found: list[Mapping[str, Any]
     for original, entry in zip(stated, found, strict=False):
         name = entry["name"]
         yield Finding(f"shape of {kind} {name}", _compatible(entry["keras_shape"], original.shape))
-        yield Finding(f"dtype of {kind} {name}", equal(entry["dtype"], original.dtype))
+        yield Finding(f"dtype of {kind} {name}", _same_kind(entry["dtype"], original.dtype))
+
+
+def _same_kind(found: str, stated: str) -> Verdict:
+    """Indices and counts are int64 in PyTorch, int32 in most of TensorFlow: both are whole numbers."""
+    return SAME if found.startswith("int") and stated.startswith("int") else equal(found, stated)
 
 
 def _as_run(bundle: Bundle) -> list[Interface]:

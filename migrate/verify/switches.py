@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from converters.layers.normalization import BIASED_VARIANCE
 from converters.layers.wrappers import BY_STEP
@@ -17,6 +19,15 @@ RANDOM = {
     "GaussianDropout", "SharedDropout", "StochasticDepth",
 }  # fmt: skip
 RATES = ("dropout", "recurrent_dropout")
+
+
+class ExactSlopes(TorchFunctionMode):
+    """torch's hard sigmoid has 1/6 as float32 in its gradient, in float64 too (3e-8): here it has the true slope."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.hardsigmoid and args[0].dtype == torch.float64:
+            return F.relu6(args[0] + 3) / 6
+        return func(*args, **(kwargs or {}))
 
 
 @contextmanager

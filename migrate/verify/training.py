@@ -22,7 +22,7 @@ from migrate.verify.emitted import Emitted
 from migrate.verify.forward import described, judge, leak_notes, leak_of
 from migrate.verify.gradients import OF_THE_LARGEST, layers_of_paths, name_of, state_by_path
 from migrate.verify.report import Check, Finding
-from migrate.verify.switches import dropout_off, keras_batch_norm, untold
+from migrate.verify.switches import ExactSlopes, dropout_off, keras_batch_norm, untold
 from migrate.verify.trainer import Recipe, recipe
 
 # Keras' name of a slot -> how PyTorch's optimizers, and the local ones, call it.
@@ -88,7 +88,7 @@ def train(emitted: Emitted, bundle: Bundle, recipe: Recipe, *, as_keras: bool) -
     emitted = replace(emitted, model=deepcopy(emitted.model))
     batch_norm = keras_batch_norm(emitted.model, emitted.migration) if as_keras else nullcontext()
     run = recipe.start(emitted.model)
-    with dropout_off(emitted.model.train()), batch_norm:
+    with dropout_off(emitted.model.train()), batch_norm, ExactSlopes():
         for number in range(bundle.training.steps):
             inputs, targets = bundle.batch(number % bundle.training.batches)
             loss = run.step(emitted, inputs, targets, number + 1)
