@@ -163,8 +163,19 @@ def two():
     return model, x, {"digit": y, "dark": x.mean(axis=1, keepdims=True) / 4}
 
 
+def masked():
+    """An output with a mask: each step gets a class, padding does not count."""
+    random = np.random.default_rng(3)
+    x = random.integers(0, 20, (SAMPLES, 6))
+    tokens = keras.Input((6,), dtype="int32", name="tokens")
+    hidden = layers.GRU(4, return_sequences=True)(layers.Embedding(20, 4, mask_zero=True)(tokens))
+    model = keras.Model(tokens, layers.Dense(3, "softmax")(hidden))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    return model, x.astype("int32"), x % 3
+
+
 MODELS = {"mlp": mlp, "cnn": cnn, "recurrent": recurrent, "text": text, "regularized": regularized}
-MODELS |= {"called": called, "two": two}
+MODELS |= {"called": called, "two": two, "masked": masked}
 # What `fit` is told beyond the rest.
 ASKED = {"called": lambda home: {"callbacks": callbacks_of(home), "class_weight": {0: 3.0, 7: 0.5}, "epochs": 20}}
 

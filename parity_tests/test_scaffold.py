@@ -184,6 +184,8 @@ def test_unknown_loss_becomes_a_marked_place(tmp_path: Path) -> None:
         (("--callback", "SwapEMAWeights()"), "mlp"),
         (("--callback", "ReduceLROnPlateau()"), "cnn"),  # which follows a schedule
         (("--callback", "EarlyStopping(patient=3)"), "mlp"),
+        (("--callback", "EarlyStopping(monitor='val_acc')"), "mlp"),
+        ((), "masked"),
         (("--class-weight", "10=2"), "mlp"),
         (("--class-weight", "1=2", "--sample-weights"), "mlp"),
     ],
@@ -222,7 +224,7 @@ def test_strings_of_a_file_stay_strings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [["--trainer", "lightning"], ["--epochs", "0"], ["--data", "tapes"], ["--optimizer", "nobody"]]
+    "options", [["--trainer", "fabric"], ["--epochs", "0"], ["--data", "tapes"], ["--optimizer", "nobody"]]
 )
 def test_options_without_sense_are_refused(tmp_path: Path, options: list[str]) -> None:
     code, _ = scaffold(projects.fitted() / "mlp" / "initial.keras", "-o", tmp_path / "out", *options)

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from converters.errors import Unsupported
-from converters.training.config import Options, named, snake
+from converters.training.config import Options, named, short, snake
 from converters.training.piece import Name, Piece, call
 
 MODEL, OPTIMIZER, AVERAGE, FOLDER = Name("model"), Name("optimizer"), Name("average"), Name("config.output")
@@ -105,6 +105,14 @@ def learning_rate_scheduler(options: Options) -> Piece:
     return piece.saying("schedule(epoch, rate) is your own function: copy it here")
 
 
+def learning_rates(options: Options) -> Piece:
+    """What the function of a LearningRateScheduler gave for each epoch, where its script was run."""
+    rates = options.value("rates")
+    if not isinstance(rates, (list, tuple)) or not rates or not all(isinstance(rate, float) for rate in rates):
+        raise Unsupported("LearningRates without a list of rates", "give one number for each epoch")
+    return Piece(call("callbacks.LearningRates", OPTIMIZER, tuple(map(short, rates))))
+
+
 def model_checkpoint(options: Options) -> Piece:
     path, frequency = str(options.value("filepath", "checkpoint")), options.value("save_freq", "epoch")
     options.value("save_weights_only")
@@ -147,6 +155,7 @@ MAKERS: dict[str, Callable[[Options], Piece]] = {
     "earlystopping": early_stopping,
     "reducelronplateau": reduce_on_plateau,
     "learningratescheduler": learning_rate_scheduler,
+    "learningrates": learning_rates,
     "modelcheckpoint": model_checkpoint,
     "csvlogger": csv_logger,
     "tensorboard": tensorboard,

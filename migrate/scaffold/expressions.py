@@ -21,7 +21,7 @@ from migrate.emit.literals import literal
 from migrate.emit.source import formatted
 
 LINE_LENGTH = 120
-PROJECT = ("model", "data", "checkpoint", "batch_norm", "train")
+PROJECT = ("model", "data", "checkpoint", "batch_norm", "train", "run")
 STANDARD = ("nn", "F", "init")  # what is written as `from torch import nn`, not as `import torch`
 
 

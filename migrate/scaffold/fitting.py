@@ -11,7 +11,7 @@ from converters.training import Loss, Optimizer, Piece, callback
 from converters.training.config import named, snake
 from migrate.scaffold.plan import Plan
 
-CHANGING = ("reducelronplateau", "learningratescheduler")  # the learning rate
+CHANGING = ("reducelronplateau", "learningratescheduler", "learningrates")  # the learning rate
 
 
 def kind_of(stated: Mapping[str, Any]) -> str:
@@ -23,13 +23,17 @@ def changes_rate(plan: Plan) -> bool:
     return any(kind_of(stated) in CHANGING for stated in plan.options.callbacks)
 
 
-def callbacks_of(plan: Plan, optimizer: Optimizer, todo: list[str]) -> list[Piece]:
-    """The callbacks in their order. What cannot be carried is raised as Unsupported, or is left `todo`."""
+def callbacks_of(plan: Plan, optimizer: Optimizer, metrics: Sequence[str], todo: list[str]) -> list[Piece]:
+    """The callbacks in their order. What cannot be carried is raised as Unsupported, or is left `todo`.
+
+    `metrics`: by their names in the logs.
+    """
     found = []
     for stated in plan.options.callbacks:
         try:
             _check_fits(kind_of(stated), plan, optimizer)
             piece = callback(stated)
+            _check_monitored(stated, metrics)
         except Unsupported as error:
             if not plan.options.allow_todo:
                 raise
@@ -37,6 +41,17 @@ def callbacks_of(plan: Plan, optimizer: Optimizer, todo: list[str]) -> list[Piec
         else:
             found += [piece] if piece is not None else []
     return found
+
+
+def _check_monitored(stated: Mapping[str, Any], metrics: Sequence[str]) -> None:
+    """Keras warns at each epoch where what a callback monitors does not exist, and never acts."""
+    class_name, config = named(stated, "the callback")
+    monitor = str(config.get("monitor", "loss")).removeprefix("val_")
+    if monitor not in ("loss", *metrics) and not monitor.startswith(tuple(f"{name}_" for name in metrics)):
+        raise Unsupported(
+            f"{class_name} monitors {config['monitor']!r:.80}, which train.py does not log",
+            f"monitor one of {', '.join(('loss', *metrics))}, or the same with val_",
+        )
 
 
 def _check_fits(kind: str, plan: Plan, optimizer: Optimizer) -> None:

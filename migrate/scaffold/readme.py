@@ -16,21 +16,23 @@ from migrate.scaffold.training import Training
 
 def project_readme(plan: Plan, training: Training) -> str:
     """The whole text."""
-    sections = [_train(plan), _said(plan, training), _several(), _tools(plan)]
+    several = _several() if plan.options.trainer == "plain" else _several_of_lightning()
+    sections = [_train(plan), _said(plan, training), several, _tools(plan)]
     parts = ["\n".join(lines) for lines in sections]
     return "\n\n".join([readme(plan.project).rstrip(), parts[0], data_readme(plan).rstrip(), *parts[1:]]) + "\n"
 
 
 def _train(plan: Plan) -> Iterator[str]:
-    run = f"runs/{identifier(plan.class_name)}"
+    run, plain = f"runs/{identifier(plan.class_name)}", plan.options.trainer == "plain"
     yield from ("## Train", "```", "pip install -r requirements.txt")
     yield f"python train.py --epochs {plan.options.epochs}"
-    yield f"torchrun --nproc-per-node 2 train.py --epochs {2 * plan.options.epochs} --resume"
+    shared = "torchrun --nproc-per-node 2 train.py" if plain else "python train.py --devices 2"
+    yield f"{shared} --epochs {2 * plan.options.epochs} --resume"
     yield from ("tensorboard --logdir runs", "```")
     yield "The options are the fields of `Config` in `train.py`; `python train.py --help` lists them."
     yield f"`{run}` holds `weights.safetensors` (as the one beside `model.py`), `history.json` (as Keras' `History`),"
-    yield "`checkpoint.pt` and TensorBoard's curves, written at the end of each epoch. `--resume` goes on there; a"
-    yield "run that"
+    yield f"`checkpoint.{'pt' if plain else 'ckpt'}` and TensorBoard's curves, written at the end of each epoch."
+    yield "`--resume` goes on there with the options that the run was begun with; a run that"
     yield "was killed ends with the same bits as one that was not."
 
 
@@ -49,7 +51,7 @@ def _said(plan: Plan, training: Training) -> Iterator[str]:
         yield f"| loss{of} | `{code(loss.piece)}` of the {loss.on} |"
     for metric in training.metrics:
         yield f"| metric | `{prose(metric.name)}`: `{code(metric.piece)}` |"
-    for piece in training.callbacks:
+    for piece in (*training.callbacks, *training.lightning_callbacks):
         yield f"| callback | `{code(piece)}` |"
     if training.class_weights:
         yield f"| class weights | {', '.join(map(str, training.class_weights))} |"
@@ -91,6 +93,15 @@ def _several() -> Iterator[str]:
     yield "`--precision bf16` or `fp16` computes under autocast. Losses that look at a whole batch at once (Dice,"
     yield "Tversky)"
     yield "or leave samples out (ignore_class) are averaged over the parts of the processes: not the same number."
+
+
+def _several_of_lightning() -> Iterator[str]:
+    yield "## More than one device"
+    yield "`python train.py --devices N` trains with DDP on N GPUs, or in N CPU processes. `--batch-size` is that of"
+    yield "all of them: each takes its part of the same batches, BatchNorm counts over whole batches, and the losses"
+    yield "are those of one process. `--precision bf16` or `fp16` computes under autocast. Losses that look at a whole"
+    yield "batch at once (Dice, Tversky) or leave samples out (ignore_class) are averaged over the parts of the"
+    yield "processes: not the same number."
 
 
 def _tools(plan: Plan) -> Iterator[str]:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from safetensors.numpy import save_file
 
-from converters.errors import UserError
 from migrate.pipeline import Conversion, Progress, Translation, check_name, count_layers, translate
 from migrate.readers import Source, read
 from migrate.readers.version import parse_version
 from migrate.scaffold.data import data_files
+from migrate.scaffold.lightning import for_lightning
 from migrate.scaffold.plan import Options, Plan, activation_of, interface, trainable_variables, with_targets
 from migrate.scaffold.readme import project_readme
 from migrate.scaffold.slots import held_slots, optimizer_state
@@ -39,10 +39,6 @@ def scaffold_file(
     """Model file -> folder of the training project. Raises UserError; nothing is written then."""
     start = time.perf_counter()
     check_name(name)
-    if options.trainer != "plain":
-        raise UserError(
-            f"--trainer {options.trainer} is not there yet", remedy="leave it out: train.py is plain PyTorch"
-        )
     check_free(folder, overwrite=overwrite)
     progress("read")
     with read(path, weights=weights, input_shape=input_shape) as source:
@@ -82,6 +78,8 @@ def planned(source: Source, done: Translation, options: Options) -> tuple[Plan, 
         calls=json.loads(done.migration)["layers"],
     )
     training = training_of(plan)
+    if options.trainer == "lightning":
+        training = for_lightning(training)
     held = held_slots(source.arrays)
     if not options.optimizer and held and int(source.arrays.read(held[0])):  # the first one counts the steps
         variables = trainable_variables(project)

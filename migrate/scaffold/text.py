@@ -10,10 +10,11 @@ from converters.training.piece import HOMES
 from migrate.emit.literals import literal, prose
 from migrate.emit.names import identifier
 from migrate.scaffold.expressions import imports, local_file, render, tidy
-from migrate.scaffold.fill import TEMPLATES, filled
+from migrate.scaffold.fill import filled
 from migrate.scaffold.fitting import classes_text
+from migrate.scaffold.lightning import lightning_places
 from migrate.scaffold.plan import Plan
-from migrate.scaffold.training import Training, with_rate
+from migrate.scaffold.training import Training, logged, with_rate
 
 PROBABILITIES = {"softmax": ".softmax(dim=-1)", "sigmoid": ".sigmoid()"}
 COMMENT_AT = 100  # columns up to which a comment stands at the end of its line
@@ -23,10 +24,15 @@ def training_files(plan: Plan, training: Training) -> dict[str, str]:
     """train.py and what it imports, but for data.py."""
     conditions = flags(plan, training)
     places = config_places(plan, training) | objective_places(plan, training) | update_places(training, conditions)
+    plain = plan.options.trainer == "plain"
+    if not plain:
+        places |= lightning_places(places, training)
     files = {
-        "train.py": tidy(filled("train.py", places, conditions)),
-        "checkpoint.py": tidy((TEMPLATES / "checkpoint.py").read_text()),
+        "train.py": tidy(filled("train.py" if plain else "train_lightning.py", places, conditions)),
+        "checkpoint.py": tidy(filled("checkpoint.py", {}, conditions)),
     }
+    if not plain:
+        files["run.py"] = tidy(filled("run.py", {}, conditions))
     if plan.batch_norms:
         files["batch_norm.py"] = tidy(filled("batch_norm.py", norm_places(plan), conditions))
     local = {f"{home}.py": local_file(home, training.pieces) for home in HOMES}
@@ -36,12 +42,14 @@ def training_files(plan: Plan, training: Training) -> dict[str, str]:
 def flags(plan: Plan, training: Training) -> set[str]:
     """The conditions of the templates that hold."""
     conditions = {
+        plan.options.trainer: True,
         "images": plan.images,
         "exact": plan.exact,
         "batch_norm": plan.batch_norms,
         "learning_rate": training.learning_rate is not None,
         "scheduler": training.optimizer.schedule is not None,
         "clip": bool(training.optimizer.clip),
+        "clip_of_model": any("model." in render(piece.expression) for piece in training.optimizer.clip),
         "average": training.optimizer.average is not None,
         "parameters": bool(training.optimizer.clip or training.optimizer.average),
         "optimizer_state": bool(training.state),
@@ -113,7 +121,7 @@ def objective_places(plan: Plan, training: Training) -> dict[str, str]:
 def metric_places(plan: Plan, training: Training) -> dict[str, str]:
     """The metrics by their names in Keras' logs; those of several outputs are updated one by one."""
     several = len(plan.outputs) > 1
-    names = [f"{metric.output}_{metric.name}" if several else metric.name for metric in training.metrics]
+    names = logged(plan, training.metrics)
     made = [
         f"{literal(name)}: {render(metric.piece.expression)},"
         + "".join(f"  # {prose(comment, 100)}" for comment in metric.piece.comments)

@@ -19,6 +19,7 @@ def tool_files(plan: Plan) -> dict[str, str]:
     """The programs around training."""
     flags = {"several_inputs"} if len(plan.inputs) > 1 else set()
     flags |= {"several_outputs"} if len(plan.outputs) > 1 else set()
+    flags |= {plan.options.trainer}
     places = _places(plan)
     names = ("evaluate.py", "predict.py", "export.py")
     return {name: tidy(filled(name, places, flags)) for name in names} | {"requirements.txt": requirements(plan)}

@@ -31,6 +31,7 @@ class Training:
     callbacks: tuple[Piece, ...] = ()
     callbacks_todo: tuple[str, ...] = ()
     class_weights: tuple[float, ...] = ()
+    lightning_callbacks: tuple[Piece, ...] = ()
     state: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -72,6 +73,7 @@ def training_of(plan: Plan) -> Training:
         todo: list[str] = []
         callbacks_todo: list[str] = []
         made = tuple(_losses(plan, todo))
+        measured = tuple(_metrics(plan, made, todo))
         updating = optimizer(
             options.optimizer or compiled.get("optimizer") or compiled.get("optimizer_config") or "adam",
             trainable_variables(plan.project),
@@ -82,11 +84,11 @@ def training_of(plan: Plan) -> Training:
         return Training(
             updating,
             made,
-            tuple(_metrics(plan, made, todo)),
+            measured,
             bool(compiled),
             rules_of(plan.project, plan.calls, plan.version),
             tuple(todo),
-            tuple(callbacks_of(plan, updating, callbacks_todo)),
+            tuple(callbacks_of(plan, updating, logged(plan, measured), callbacks_todo)),
             tuple(callbacks_todo),
             class_weights_of(plan, made),
         )
@@ -100,12 +102,26 @@ def _losses(plan: Plan, todo: list[str]) -> list[Loss]:
     stated = plan.options.loss or plan.compiled.get("loss") or default
     given = {"exact": plan.exact, "version": plan.version, "weighted": plan.weighted}
     try:
-        return losses(stated, outputs, plan.compiled.get("loss_weights"), **given)
+        made = losses(stated, outputs, plan.compiled.get("loss_weights"), **given)
+        _check_masks(plan, made)
+        return made
     except Unsupported as error:
         if not plan.options.allow_todo:
             raise
         todo.append(f"{error.reason}: {error.way_out}")
         return losses(default, outputs, **given)
+
+
+def _check_masks(plan: Plan, made: Sequence[Loss]) -> None:
+    """A mask that reaches an output makes its loss a mean over what is not masked, which no loss here is told."""
+    measured = {loss.output for loss in made}
+    for port in plan.outputs:
+        if port.masked and port.name in measured:
+            raise Unsupported(
+                f"the loss of the output {port.name!r:.80}, which a mask reaches (mask_zero=True or Masking)",
+                "write a loss over the unmasked steps where train.py says TODO (scaffold --allow-todo), or take the "
+                "mask out of the model",
+            )
 
 
 def _metrics(plan: Plan, made: Sequence[Loss], todo: list[str]) -> list[Metric]:
@@ -147,6 +163,12 @@ def per_output(stated: Any, outputs: Sequence[Output]) -> Iterator[tuple[Output,
         elif len(outputs) > 1 and isinstance(stated, (list, tuple)):
             own = stated[index] if index < len(stated) else None
         yield from ((output, one) for one in (own if isinstance(own, (list, tuple)) else [own]) if one is not None)
+
+
+def logged(plan: Plan, measured: Sequence[Metric]) -> list[str]:
+    """The names of the metrics as train.py logs them, which are those of Keras' logs."""
+    several = len(plan.outputs) > 1
+    return [f"{metric.output}_{metric.name}" if several else metric.name for metric in measured]
 
 
 def with_rate(piece: Piece) -> Piece:

@@ -10,7 +10,7 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,7 +20,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 Logs = dict[str, float]
-FIRST = os.environ.get("RANK", "0") == "0"  # the process that writes files
+FIRST = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"  # the process that writes files
 
 
 class Callback:
@@ -187,6 +187,20 @@ class LearningRateScheduler(Callback):
     def epoch_begin(self, epoch: int) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule(epoch, group["lr"])
+
+    def epoch_end(self, epoch: int, logs: Logs) -> None:
+        logs["learning_rate"] = self.optimizer.param_groups[0]["lr"]
+
+
+class LearningRates(Callback):
+    """Sets the rate of each epoch; the last one stays."""
+
+    def __init__(self, optimizer: Optimizer, rates: Sequence[float]) -> None:
+        self.optimizer, self.rates = optimizer, rates
+
+    def epoch_begin(self, epoch: int) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rates[min(epoch, len(self.rates) - 1)]
 
     def epoch_end(self, epoch: int, logs: Logs) -> None:
         logs["learning_rate"] = self.optimizer.param_groups[0]["lr"]

@@ -1,4 +1,8 @@
+#: if lightning
+"""The files that a run begins with."""
+#: else
 """The state of a run, on disk. Every file is written beside and renamed: a run that is killed leaves whole files."""
+#: end
 
 import argparse
 import json
@@ -21,6 +25,22 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.optim import Optimizer
 
+#: if lightning
+# What a run that goes on may change.
+FREE = {"data", "output", "epochs", "workers", "devices", "deterministic", "resume"}
+
+
+def begin(config: Any) -> Path | None:
+    """The checkpoint of a run that goes on; None for a new one."""
+    folder, path = Path(config.output), Path(config.output) / "checkpoint.ckpt"
+    if path.exists() and not config.resume:
+        fail(f"{folder} holds a run: --resume goes on with it, --output FOLDER begins another")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(asdict(config), indent=1))
+    return path if path.exists() else None
+
+
+#: else
 FREE = {"data", "output", "epochs", "workers", "deterministic", "resume"}  # what a run that goes on may change
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)  # whatever DDP or FSDP did: the tensors of one process
 
@@ -38,13 +58,12 @@ class Checkpoint:
 
     def begin(self, config: Any) -> list[dict[str, float]]:
         """The history of a new run, or of the one that goes on."""
-        if config.resume and self.path.exists():
-            return self.load()
-        if self.path.exists():
+        if self.path.exists() and not config.resume:
             fail(f"{self.folder} holds a run: --resume goes on with it, --output FOLDER begins another")
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.write("config.json", lambda path: path.write_text(json.dumps(asdict(config), indent=1)))
-        return []
+        if self.first:
+            self.write("config.json", lambda path: path.write_text(json.dumps(asdict(config), indent=1)))
+        return self.load() if self.path.exists() else []
 
     def load(self) -> list[dict[str, float]]:
         state = torch.load(self.path, map_location="cpu", weights_only=True)
@@ -79,6 +98,7 @@ class Checkpoint:
         os.replace(beside, self.folder / name)
 
 
+#: end
 def resumed(given: dict[str, Any], folder: str) -> dict[str, Any]:
     """The options of a run that goes on: those it was begun with, which what is given may not contradict."""
     path = Path(folder) / "config.json"

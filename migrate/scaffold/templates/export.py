@@ -73,10 +73,12 @@ def flat(outputs: Tensor | Sequence[Tensor] | dict[str, Tensor]) -> list[Tensor]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kinds", nargs="*", choices=FILES, help="program and onnx, if none is named")
+    parser.add_argument("kinds", nargs="*", help=f"some of {', '.join(FILES)}; program and onnx if none")
     parser.add_argument("--weights", default=HERE / "weights.safetensors", type=existing)
     parser.add_argument("-o", "--output", type=Path, default=HERE / "exported")
     options = parser.parse_args()
+    if unknown := set(options.kinds) - FILES.keys():
+        parser.error(f"expected some of {', '.join(FILES)}, found {', '.join(sorted(unknown))}")
 
     model = __MODEL__()
     load_weights(model, options.weights)
