@@ -94,7 +94,8 @@ def main():
     model.compile("sgd", "mse")
     stop = keras.callbacks.EarlyStopping("loss", patience=np.int64(3))
     try:
-        model.fit(x, y, 4, parser.parse_args().epochs, callbacks=[stop, Mine()], validation_split=0.25,
+        rates = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+        model.fit(x, y, 4, parser.parse_args().epochs, callbacks=[stop, Mine(), rates], validation_split=0.25,
                   class_weight={{0: 1, 1: 2.5}}, shuffle=False)
     except Exception:
         print("not seen")
@@ -106,13 +107,15 @@ if __name__ == "__main__":
     found = record(worker, tmp_path, text, ("--epochs", "7"))
     assert (found["batch_size"], found["epochs"], found["shuffle"], found["validation_split"]) == (4, 7, False, 0.25)
     assert found["class_weight"] == [[0, 1.0], [1, 2.5]]
-    stop, mine = found["callbacks"]
+    stop, mine, rates = found["callbacks"]
     assert stop == {
         "class_name": "EarlyStopping",
         "module": "keras.callbacks",
         "config": {"monitor": "loss", "patience": 3},
     }
     assert (mine["class_name"], mine["module"]) == ("Mine", "__main__")
+    assert rates["class_name"] == "LearningRates"
+    np.testing.assert_allclose(rates["config"]["rates"], 0.01 / 2.0 ** np.arange(1, 8), rtol=1e-6)
     assert [note for note in found["notes"] if "not that of line" in note]
 
 
@@ -133,6 +136,8 @@ SOURCES = {
     "generator": (MODEL + "model.fit(((x, y) for _ in iter(int, 1)), steps_per_epoch=1)", 8, False),
     "PyDataset": (PY_DATASET + MODEL + "model.fit(Batches())", 4, True),
     "tensors": ("import tensorflow as tf\n" + MODEL + "model.fit(tf.constant(x), [int(v) for v in y])", 32, True),
+    "tf.nn": ("import tensorflow as tf\nmodel = keras.Sequential([keras.layers.Dense(2, tf.nn.softmax)])\n"
+        "model.compile('sgd', 'sparse_categorical_crossentropy')\nmodel.fit(x, y)", 32, True),
     "frame": (FRAME + MODEL + "model.fit(Frame(), y.reshape(-1, 1), 2)", 2, True),
     "tf_keras": (MODEL.replace("keras.", "old.").replace("model =", "import tf_keras as old\nmodel =") + "model.fit(x, y)", 32, True),
     "not built": (MODEL.replace("keras.Input((3,)), ", "") + "model.fit(x, y)", 32, True),
@@ -148,6 +153,7 @@ def test_data_of_every_kind(worker: Client, tmp_path: Path, name: str) -> None:
     assert np.array_equal(order, np.arange(8)) == (name != "tf.data, shuffled")
     np.testing.assert_array_equal(array(found, "x")[order], np.arange(24.0).reshape(8, 3))
     np.testing.assert_array_equal(np.ravel(array(found, "y"))[order], np.arange(8) % 2)
+    assert migrate.inspect(found["model"]).gaps == []
 
 
 def test_several_inputs_by_name_and_weights(worker: Client, tmp_path: Path) -> None:

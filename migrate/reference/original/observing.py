@@ -9,6 +9,8 @@ import os
 import sys
 import types
 
+import numpy as np
+
 from .material import Material, Refusal, orders, write
 from .watching import Changes, Memory, bound, is_keras, watching
 
@@ -21,6 +23,7 @@ OWN_STEPS = (
     "make_train_function",
 )
 TRAINING_ARGUMENTS = {"epochs", "batch_size", "validation_data", "validation_split", "callbacks", "steps_per_epoch"}
+LISTED = 200  # epochs up to which learning rates are written one by one
 DISPLAYS = ("TqdmCallback",)  # callbacks that only show progress, as train.py does itself
 
 
@@ -129,7 +132,7 @@ class Observer:
             "shuffle": bool(shuffles),
             "validation_split": 0.0 if val is not None else float(given.get("validation_split") or 0.0),
             "class_weight": None if weights is None else [[int(k), float(v)] for k, v in sorted(weights.items())],
-            "callbacks": [self.memory.config(one) for one in callbacks],
+            "callbacks": [self.callback(one, model, int(given.get("epochs", 1))) for one in callbacks],
             "notes": self.notes + train.notes + (val.notes if val is not None else []) + other_fits(self.script),
         }
 
@@ -145,6 +148,22 @@ class Observer:
         x, y, weights = parts + (None,) * (3 - len(parts))
         steps = given.get("validation_steps")
         return self.material(model).take(x, y, weights, steps, "the validation data")
+
+    def callback(self, callback, model, epochs):
+        """Its name and arguments. A function of the learning rate becomes what it gives for each epoch."""
+        found = self.memory.config(callback)
+        schedule = getattr(callback, "schedule", None)
+        if found["class_name"] != "LearningRateScheduler" or found["module"] == "__main__" or epochs > LISTED:
+            return found
+        rate, rates = float(np.asarray(model.optimizer.learning_rate)), []
+        for epoch in range(epochs):
+            try:
+                rate = float(schedule(epoch, rate))
+            except TypeError:  # the older form
+                rate = float(schedule(epoch))
+            rates.append(rate)
+        self.notes.append("the rates of LearningRateScheduler are those that its function gives for each epoch")
+        return {"class_name": "LearningRates", "module": "keras.callbacks", "config": {"rates": rates}}
 
     def note_rest(self, given, train, batch):
         """What `fit` was told and train.py does not do is said."""
@@ -163,6 +182,7 @@ class Observer:
         stem = os.path.join(self.folder, os.path.splitext(os.path.basename(self.script))[0])
         self.say("save the model")
         home = next(kind.__module__ for kind in type(model).__mro__ if is_keras(kind)).partition(".")[0]
+        name_activations(model, sys.modules[home])
         path = stem + (".h5" if is_old(sys.modules[home]) else ".keras")
         model.save(path)
         return path
@@ -171,6 +191,16 @@ class Observer:
 def is_old(keras):
     """Whether a Keras is from before the .keras format (2.12)."""
     return tuple(int(part) for part in keras.__version__.split(".")[:2]) < (2, 12)
+
+
+def name_activations(model, keras):
+    """`tf.nn.softmax` is called softmax_v2 in a file, which no Keras finds again; Keras' own softmax is the same."""
+    known = getattr(keras, "activations", None) or keras.keras.activations
+    for layer in model._flatten_layers():
+        given = getattr(layer, "activation", None)
+        name = getattr(given, "__name__", "")
+        if name in ("softmax_v2", "log_softmax_v2") and given.__module__.startswith("tensorflow."):
+            layer.activation = getattr(known, name[: -len("_v2")])
 
 
 def check_model(model):
