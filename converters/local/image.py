@@ -24,7 +24,7 @@ def rgb_to_hsv(x: Tensor) -> Tensor:
 
 def hsv_to_rgb(x: Tensor) -> Tensor:
     """Red, green and blue of hue, saturation and value."""
-    hue, saturation, value = x.unbind(1)
+    hue, saturation, value = x.detach().unbind(1)  # TensorFlow, and so Keras there, has no gradient of it
     angle = hue * 6
     ramps = (angle - 3).abs() - 1, 2 - (angle - 2).abs(), 2 - (angle - 4).abs()
     return torch.stack([value * (1 - saturation * (1 - ramp.clamp(0, 1))) for ramp in ramps], dim=1)

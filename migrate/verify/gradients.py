@@ -77,7 +77,7 @@ def projected(outputs: Sequence[torch.Tensor], projections: Sequence[Array | Non
         for output, projection in zip(outputs, projections, strict=True)
         if projection is not None
     ]
-    return torch.stack([term.double() for term in terms]).sum()
+    return sum((term.double() for term in terms), torch.zeros((), dtype=torch.float64))
 
 
 def _input_gradient(emitted: Emitted, number: int, tensor: torch.Tensor) -> Array | None:

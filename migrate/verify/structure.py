@@ -71,16 +71,17 @@ def _same_kind(found: str, stated: str) -> Verdict:
 
 def _as_run(bundle: Bundle) -> list[Interface]:
     """The outputs with the sizes that they had: what Keras states before a run is wrong for some (gated units)."""
-    found = [array.shape for array in bundle.output_arrays(bundle.dtypes[0], 0)]
-    return [
-        replace(
-            output,
-            shape=tuple(None if stated is None else size for stated, size in zip(output.shape, shape, strict=True)),
-        )
-        if len(shape) == len(output.shape)
-        else output
-        for output, shape in zip(bundle.outputs, found, strict=True)
-    ]
+    runs = [bundle.output_arrays(bundle.dtypes[0], number) for number in range(len(bundle.sets))]
+    return [_with_sizes(output, [run[i].shape for run in runs]) for i, output in enumerate(bundle.outputs)]
+
+
+def _with_sizes(output: Interface, shapes: list[tuple[int, ...]]) -> Interface:
+    """A size that is open stays so, and one that was not the same in every run is open too."""
+    if any(len(shape) != len(output.shape) for shape in shapes):
+        return output
+    sizes = [set(found) for found in zip(*shapes, strict=True)]
+    stated = zip(output.shape, sizes, strict=True)
+    return replace(output, shape=tuple(None if size is None or len(run) > 1 else run.pop() for size, run in stated))
 
 
 def _compatible(found: list[int | None], stated: tuple[int | None, ...]) -> Verdict:
