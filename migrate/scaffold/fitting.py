@@ -15,8 +15,11 @@ CHANGING = ("reducelronplateau", "learningratescheduler", "learningrates")  # th
 
 
 def kind_of(stated: Mapping[str, Any]) -> str:
-    """`earlystopping`, however it is written."""
-    return snake(named(stated, "the callback")[0])
+    """`earlystopping`, however it is written; nothing for a class of the user's own."""
+    try:
+        return snake(named(stated, "the callback")[0])
+    except Unsupported:
+        return ""
 
 
 def changes_rate(plan: Plan) -> bool:
@@ -46,6 +49,8 @@ def callbacks_of(plan: Plan, optimizer: Optimizer, metrics: Sequence[str], todo:
 def _check_monitored(stated: Mapping[str, Any], metrics: Sequence[str]) -> None:
     """Keras warns at each epoch where what a callback monitors does not exist, and never acts."""
     class_name, config = named(stated, "the callback")
+    if kind_of(stated) == "modelcheckpoint" and not config.get("save_best_only"):
+        return
     monitor = str(config.get("monitor", "loss")).removeprefix("val_")
     if monitor not in ("loss", *metrics) and not monitor.startswith(tuple(f"{name}_" for name in metrics)):
         raise Unsupported(
