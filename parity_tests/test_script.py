@@ -189,6 +189,7 @@ REFUSED = {
     "SystemExit: 3": "import sys; sys.exit(3)",
     "fit is called before compile": MODEL.partition("model.compile")[0] + "model.fit(x, y)",
     "no array of numbers": MODEL + "model.fit(np.array(['a', 'b']), y[:2])",
+    "call .batch(32)": DATASET + MODEL + "model.fit(data)",
     "gets no targets": MODEL + "model.fit(x)",
     "--max-data": MODEL + "model.fit(np.broadcast_to(np.float64(1), (10**9, 3)), y)",
 }
@@ -203,7 +204,9 @@ def test_what_cannot_be_recorded_is_named(worker: Client, tmp_path: Path, said: 
 
 
 def test_bad_data_and_own_callbacks_write_nothing(worker: Client, tmp_path: Path) -> None:
-    text = START + MODEL + "class Own(keras.callbacks.Callback): pass\nmodel.fit(x, np.zeros((8, 2)), callbacks=[Own()])"
+    text = (
+        START + MODEL + "class Own(keras.callbacks.Callback): pass\nmodel.fit(x, np.zeros((8, 2)), callbacks=[Own()])"
+    )
     for options, said in ((Options(), "'Own'"), (Options(allow_todo=True), "does not fit the model")):
         with pytest.raises(UserError) as error:
             scaffold_script(written(tmp_path, text), tmp_path / "out", options, client=worker)
@@ -228,5 +231,5 @@ def test_arguments_without_sense_are_refused(tmp_path: Path, options: list[objec
 def test_a_script_that_hangs_is_ended(tmp_path: Path) -> None:
     text = "import time; time.sleep(60)"
     with pytest.raises(UserError, match="no sign of life"):
-        migrate.scaffold(script=written(tmp_path, text).path, folder=tmp_path / "out", trust=True, timeout=3)
+        migrate.scaffold(script=written(tmp_path, text).path, folder=tmp_path / "out", trust=True, timeout=1)
     assert [found.name for found in tmp_path.iterdir()] == ["train_keras.py"]

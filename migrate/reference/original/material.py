@@ -242,12 +242,14 @@ def array_of(leaf, name):
         except (TypeError, ValueError):
             pass
     if array.dtype.kind not in "biuf" or not array.ndim:
-        text = array.dtype.kind in "USO"
+        remedy = "a dataset has to give batches: call .batch(32) on it"
+        if array.ndim:
+            remedy = "give numbers to fit: text is turned into them in the script, before it"
         raise Refusal(
             "%s is no array of numbers" % name,
             expected="numbers, one sample after the other",
             found="%s of %s, shape %s" % (kind, array.dtype, array.shape),
-            remedy="turn text into numbers in the script, before fit" if text else "check what is given to fit",
+            remedy=remedy,
         )
     return array
 

@@ -112,6 +112,9 @@ class Observer:
         order = orders(model)
         batch = train.batch_size or given.get("batch_size") or 32
         self.note_rest(given, train, batch)
+        compiled = model.get_compile_config() if hasattr(model, "get_compile_config") else {}
+        if (compiled or {}).get("weighted_metrics"):
+            self.notes.append("weighted_metrics are not carried over: give them to compile as metrics")
         files = {}
         for suffix, data in (("", train), ("_val", val)):
             if data is not None:
@@ -313,6 +316,7 @@ def failed(error, script, problem="the script fails before its first fit"):
         last = error.filename, error.lineno
     where = ""
     if last is not None:
+        linecache.checkcache(last[0])
         code = linecache.getline(last[0], last[1]).strip()
         where = "%s, line %d: %s\n    " % (os.path.relpath(last[0], folder), last[1], code[:120])
     said = " ".join(str(error).split())
