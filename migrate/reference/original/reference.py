@@ -60,7 +60,18 @@ class Reference:
                 model.build((None,) + tuple(input_shape or ()))
             if weights:
                 model.load_weights(weights if tags is None else tagged_weights(weights, folder, tags))
+            if self.generation >= 3:
+                self.freeze_within(model)
             return model
+
+    def freeze_within(self, model):
+        """Keras 3 forgets, as it loads, that parts which a frozen layer makes for itself (attention's) are frozen too."""
+        for layer in model.layers:
+            if isinstance(layer, self.keras.Model):
+                self.freeze_within(layer)
+            elif not layer.trainable:
+                layer.trainable = True  # or it finds nothing to change
+                layer.trainable = False
 
     def of_json(self, path, trust):
         """The model of an architecture, its weights fresh."""
