@@ -109,6 +109,55 @@ def test_data_that_flows_in_another_way_is_refused(residual: Graph) -> None:
     assert exact([one, Member((*other.calls[:-1], crossed), other.output)], tokens.modules).flow is None
 
 
+SMALL_RESNET = case(
+    "small resnet",
+    "lambda x: (lambda unit: (lambda f: Dense(3)(Flatten()(f(f(f(f(unit(x, 8, 1, True), 8, 1), 8, 1), 16, 2), 16, 1))))(lambda x, n, s: "
+    "Activation('relu')(Add()([unit(unit(x, n, s, True), n, 1, False), x if s == 1 else "
+    "BatchNormalization()(Conv2D(n, 1, strides=s, use_bias=False)(x))]))))(lambda x, n, s, last: (lambda y: "
+    "Activation('relu')(y) if last else y)(BatchNormalization()(Conv2D(n, 3, strides=s, padding='same', use_bias=False)(x))))",
+    (8, 8, 3),
+    options={"batches": [1]},
+)
+
+
+def test_one_projection_among_identities(bench: Bench) -> None:
+    """A short network is written with blocks even where that takes a line more; the stride decides about padding."""
+    text = write(flat_graph(bench.ask(SMALL_RESNET)["paths"][0]), "Net", "test").text.text
+    assert "self.stage2 = nn.Sequential(ResidualBlock(8, 16, stride=2), ResidualBlock(16, 16))" in text, text
+    assert "padding=0 if stride != 1 else 1" in text, text
+    assert "return F.relu(self.shortcut(x) + self.bn2(self.conv2(y)))" in text, text
+
+
+# A chain, what is put at its end, and the lines of the first text that may change: the last, where it returned.
+GROWING = {
+    "a chain": ("Dense(8, activation='relu'), Dense(4)", "Dense(3)", 1),
+    "a stack of recurrent layers": (
+        "Embedding(9, 4), LSTM(4, return_sequences=True), LSTM(4)",
+        "Dropout(0.5), Dense(2)",
+        1,
+    ),
+    "blocks": ("*[layer for _ in range(12) for layer in (Dense(8, activation='relu'), Dropout(0.1))]", "Dense(2)", 1),
+    "a second one of its kind": ("Conv2D(4, 3), Flatten(), Dense(4)", "Dense(3)", 2),  # `fc` becomes `fc1`
+}
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_a_layer_at_the_end_leaves_the_text_above(bench: Bench, name: str) -> None:
+    layers, added, changed = GROWING[name]
+    inputs = ("int32", 5) if "Embedding" in layers else (6, 6, 2) if "Conv" in layers else (8,)
+    models = (layers, f"{layers}, {added}")
+    before, after = (
+        write(
+            flat_graph(bench.ask(case(f"{name} {model}", model, inputs, options={"batches": [1]}))["paths"][0]),
+            "Net",
+            "",
+        ).text.text.splitlines()
+        for model in models
+    )
+    lost = [line for line in before if line not in after and "->" not in line]
+    assert len(lost) <= changed, "\n".join(["lost:", *lost, "now:", *after])
+
+
 def test_detection_is_fast(bench: Bench) -> None:
     """2,000 layers in less than 10 seconds."""
     model = (

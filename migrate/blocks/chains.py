@@ -115,13 +115,15 @@ def words(chains: Sequence[Sequence[Call]], tokens: Tokens) -> list[Word]:
                 places.setdefault(tuple(text[start : start + length]), []).append((number, start))
     found = []
     for word, starts in places.items():
-        if len(starts) < REPEATS_AT_LEAST or _is_power(word):
+        if len(starts) < REPEATS_AT_LEAST:
             continue
         kept = _apart(starts, len(word))
         first = kept[0]
         layers = sum(weights[first[0]][first[1] : first[1] + len(word)])
         lines = layers + sum(_has_module(call) for call in chains[first[0]][first[1] : first[1] + len(word)])
         runs = sum(place[1] - len(word) != before[1] or place[0] != before[0] for before, place in pairwise(kept)) + 1
+        if runs < len(kept) and _is_power(word):
+            continue  # a longer run of the same, cut anywhere
         cost = CLASS_LINES + lines + (runs if layers == 1 else len(kept))
         if len(kept) >= REPEATS_AT_LEAST and layers and (lines > 2 or len(kept) >= TALL * runs):
             heavy_first = weights[first[0]][first[1]]

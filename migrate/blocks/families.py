@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from converters.graph import Call, Graph, Value, values
 from migrate.blocks.merging import merge, unify
 from migrate.blocks.pattern import Member, Pattern, Tokens, exact, heavy, shared_modules
-from migrate.blocks.prefixes import prefix_of
+from migrate.blocks.prefixes import layer_name, prefix_of
 from migrate.blocks.segments import Segment, member, segments
 
 CALLS_AT_LEAST = 4
 CALLS_AT_MOST = 200
 SMALL = 60
+ACTIVATIONS = {"F.relu", "F.relu6", "F.silu", "F.gelu", "F.hardswish", "F.elu", "F.leaky_relu"}
 Interval = tuple[int, int]
 
 
@@ -147,10 +148,23 @@ class Families:
     def _grown(self, family: list[Interval]) -> list[Interval]:
         """The family with the neighbours that all of its members share."""
         while True:
-            wider = self._wider(family, left=True) or self._wider(family, left=False)
+            sides = (False, True) if self._activated_after(family) else (True, False)
+            wider = next((grown for left in sides if (grown := self._wider(family, left=left))), [])
             if not wider:
                 return family
             family = wider
+
+    def _activated_after(self, family: list[Interval]) -> bool:
+        """Whether an activation follows the sum at each end, and no name says that it is the next member's."""
+        for start, stop in family:
+            after = self.segments[stop].calls[0] if stop < len(self.segments) else None
+            part = self._member(start, stop)
+            if after is None or part.calls[-1].target != "+" or after.target not in ACTIVATIONS:
+                return False
+            prefix = prefix_of(part, self.tokens.modules)
+            if prefix and not layer_name(after.origin).startswith(prefix):
+                return False
+        return True
 
     def _wider(self, family: list[Interval], *, left: bool) -> list[Interval]:
         added = [start - 1 if left else stop for start, stop in family]

@@ -39,15 +39,16 @@ class Parameters:
             self.columns[name] = list(column)
             self.given.add(name)
 
-    def solve(self, column: Column, name: Callable[[], str], *, choose: bool = True) -> Any:
+    def solve(self, column: Column, name: Callable[[], str], *, choose: bool = True, border: bool = False) -> Any:
         """A literal or formula that gives the column; a new parameter called `name()` where nothing known does.
 
         `choose`: whether it may be one of two literals, as a padding is. Two widths or kernels are two blocks.
+        `border`: whether a part that few members have, all alike, is told by what the block is made with.
         """
         present = [i for i, value in enumerate(column) if value is not ABSENT]
         first = column[present[0]]
         if all(same(column[i], first) for i in present):
-            return first
+            return self._told(column, present, border) or first
         if isinstance(first, tuple) and all(
             isinstance(column[i], tuple) and len(column[i]) == len(first) for i in present
         ):
@@ -68,12 +69,21 @@ class Parameters:
                 self.columns["expansion"] = ratio
                 return
 
+    def _told(self, column: Column, present: Sequence[int], border: bool) -> Parameter | None:
+        """The parameter that a number of an optional part is, as the width of a shortcut."""
+        if border and len(present) < len(column):
+            for name in ("in_channels", "out_channels", "channels", "stride"):
+                if name in self.columns and all(same(self.columns[name][i], column[i]) for i in present):
+                    self.used.add(name)
+                    return Parameter(name)
+        return None
+
     def known(self, column: Column, choose: bool = True) -> Any:
         """A literal or formula of the parameters found so far, or None."""
         everyone = [i for i, value in enumerate(column) if value is not ABSENT]
         if (found := self._simple(column, everyone)) is not None:
             return self._use(found)
-        for test in self.tests():
+        for test in sorted(self.tests(), key=lambda test: getattr(test, "left", "") != "stride"):
             yes = [i for i in everyone if test.evaluate(self.environment(i))]
             no = [i for i in everyone if i not in yes]
             if not yes or not no:
@@ -85,9 +95,10 @@ class Parameters:
                 return self._use(Choice(test, then, other))
         return None
 
-    def condition(self, present: Sequence[bool], name: Callable[[], str]) -> Condition:
-        """When an optional part is there: a test of parameters, or a flag."""
-        for test in self.tests(both=True):
+    def condition(self, present: Sequence[bool], name: Callable[[], str], *, strided: bool = False) -> Condition:
+        """When an optional part is there: a test of parameters, or a flag. `strided`: the stride is asked first."""
+        tests = list(self.tests(both=True))
+        for test in sorted(tests, key=lambda test: getattr(test, "left", "") != "stride") if strided else tests:
             if all(test.evaluate(self.environment(i)) == there for i, there in enumerate(present)):
                 return self._use(test)  # type: ignore[no-any-return]  # what it was given
         return Test(self.new(list(present), name()).name)

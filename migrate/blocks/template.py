@@ -168,14 +168,20 @@ class _Builder:
         conditions = {}
         for number, slot in enumerate(self.pattern.slots):
             if slot.optional:
-                conditions[number] = self.parameters.condition(slot.present, lambda s=slot: self._flag(s))  # type: ignore[misc]
+                conditions[number] = self.parameters.condition(
+                    slot.present,
+                    lambda s=slot: self._flag(s),  # type: ignore[misc]
+                    strided=slot.first.target == "F.pad",
+                )
         for _, number, key, column in late:
             self._solve(number, key, column)
         return conditions
 
     def _solve(self, number: int, key: str, column: list[Any]) -> None:
-        choose = key not in WIDTHS and not key.startswith(("kernel", "hidden"))
-        self.solved[number, key] = self.parameters.solve(column, lambda: self._name(number, key), choose=choose)
+        chosen = key not in WIDTHS | {"stride"} and not key.startswith(("kernel", "hidden"))
+        self.solved[number, key] = self.parameters.solve(
+            column, lambda: self._name(number, key), choose=chosen, border=key in WIDTHS | {"stride"}
+        )
 
     def _places(self) -> Iterator[tuple[int, int, str, list[Any]]]:
         """(priority, slot, key, column)"""

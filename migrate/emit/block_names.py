@@ -141,7 +141,10 @@ class Namer:
 
     def _part(self, template: Template, module: Module) -> str | tuple[str]:
         """What a part of a block is called: a tuple where the name is the user's own, else a kind to be numbered."""
-        if module.graph is not None and module.graph.sequential:
+        whole = module.graph is not None and module.graph.sequential
+        if whole or (
+            module.state and module.key in template.conditions and self._optional(template, module) == "shortcut"
+        ):
             return self._optional(template, module)
         own = identifier(template.roles.get(module.key, ""))
         if own and not own.startswith("layer_"):

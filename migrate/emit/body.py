@@ -195,7 +195,10 @@ class Body:
             return False
         module = self.modules[call.target]
         if module.graph is not None and module.graph.block is not None and not module.graph.block.template.models:
-            return len(module.graph.block.template.graph.modules) > SMALL
+            unit = module.graph.block.template.graph
+            layers = sum(any(weight.rank > 1 for weight in part.state.values()) for part in unit.modules)
+            chain = all(len(call.operands) == 1 for call in unit.nodes if isinstance(call, Call))
+            return len(unit.modules) > SMALL or (chain and layers > 1)
         return module.graph is not None or any(weight.rank > 1 for weight in module.state.values())
 
     def _render(self, call: Call, heavy: bool) -> Expression:

@@ -38,13 +38,17 @@ def write(flat: Graph, class_name: str, title: str, *, blocks: bool = True) -> W
         names = assign_names(form, class_name, locals_used(form))
         texts.append((source_of(form, names, title), form, names))
     failed: list[UserError] = []
-    for text, form, names in sorted(texts, key=lambda written: _lines(written[0].text)):
+    # Blocks say what repeats, and may take some lines for that: what is added to the model later comes as a block.
+    for text, form, names in sorted(texts, key=lambda one: _lines(one[0].text) * (WORTH if one[1] is flat else 1)):
         try:
             model = check(text.text, flat, flat_names(flat, form, names))
             return Written(text, form, names, model, tuple(map(str, failed)))
         except UserError as error:
             failed.append(error)
     raise failed[-1]
+
+
+WORTH = 1.2  # the lines of a text without blocks, for which one with blocks is taken
 
 
 def _lines(text: str) -> int:
