@@ -21,6 +21,8 @@ from migrate.cli import main
 from migrate.pipeline import convert_file
 from migrate.verify.bundle import DOCUMENT, Bundle
 from migrate.verify.criterion import compare_float32, compare_float64
+from migrate.verify.emitted import load_emitted
+from migrate.verify.modes import check_autocast
 from migrate.verify.run import Wanted, verify_project
 from migrate.verify.sites import moved_lines
 from parity_tests.subjects import Subject
@@ -267,3 +269,17 @@ def test_rounding_that_was_measured_is_allowed_in_float32(subjects: Mapping[str,
     assert limits.pop(document["sets"][0]["name"]) == pytest.approx(1e-12 * 2**29)
     assert max(limits.values()) < 1e-5
     assert [note for note in check.notes if "5.4e-04" in note and document["sets"][0]["name"] in note]
+
+
+@pytest.mark.parametrize("name", ["cnn", "two"])  # not every CPU has an LSTM in bfloat16
+def test_autocast(name: str, subjects: Mapping[str, Subject]) -> None:
+    """In bfloat16 the outputs are as far off as its roundings allow; a weight of the wrong sign is seen."""
+    subject = subjects[name]
+    emitted = load_emitted(subject.project, "float32")
+    check = check_autocast(emitted, subject.bundle, "bfloat16")
+    assert check.passed and check.findings, [(f.what, f.case, f.verdict) for f in check.failed]
+    assert any(finding.verdict.max_rel > 1e-6 for finding in check.findings), "autocast did nothing"
+    *_, last = (p for p in emitted.model.parameters() if p.ndim == 2)
+    with torch.no_grad():
+        last *= -1.0
+    assert not check_autocast(emitted, subject.bundle, "bfloat16").passed
