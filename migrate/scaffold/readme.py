@@ -58,6 +58,8 @@ def _said(plan: Plan, training: Training) -> Iterator[str]:
     if training.state:
         yield "| state | `optimizer.safetensors`: training goes on with the momenta and step count of Keras |"
     yield ""
+    if plan.compiled.get("weighted_metrics"):
+        yield "`weighted_metrics` of `compile` are left out: the metrics of `train.py` count every sample once."
     if not plan.options.weighted:
         yield "Sample weights in the data need `scaffold --sample-weights`."
     yield f"What the file does not hold, and `fit` was told: {', '.join(_untold(plan))}."

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from checkpoint import existing, load_weights
+from checkpoint import existing, fail, load_weights
 from model import __MODEL__
 
 HERE = Path(__file__).resolve().parent
@@ -85,7 +85,11 @@ def main() -> None:
     model.eval()
     options.output.mkdir(parents=True, exist_ok=True)
     for kind in options.kinds or ("program", "onnx"):
-        write(kind, model, options.output)
+        try:
+            write(kind, model, options.output)
+        except torch.onnx.OnnxExporterError as error:
+            why = str(error.__cause__ or error).splitlines()[0]
+            fail(f"{kind}: PyTorch's exporter has no form for a part of this model: {why}")
 
 
 if __name__ == "__main__":

@@ -43,7 +43,8 @@ class Run(L.Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, module: Any, outputs: Any, batch: Any, index: int) -> None:
         self.callbacks.batch_end(index, {"loss": outputs["loss"].item()})
-        trainer.should_stop = trainer.should_stop or self.callbacks.stop
+        stop = trainer.strategy.reduce_boolean_decision(self.callbacks.stop, all=False)  # in all processes at once
+        trainer.should_stop = trainer.should_stop or stop
     #: end
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: Any) -> None:
