@@ -132,6 +132,23 @@ def test_export_refuses_what_differs(project: Path) -> None:
     assert not (project / "wrong" / "model.pt").exists()
 
 
+def test_two_outputs_train_as_in_keras_and_predict(tmp_path: Path) -> None:
+    home, project = projects.fitted() / "two", tmp_path / "two"
+    migrate.scaffold(home / "initial.keras", project, exact=True)
+    options = ("--output", "run", "--epochs", 2, "--precision", "float64", "--no-shuffle", "--validation-split", 0.2)
+    projects.run(project, "train.py", "--data", home / "data", *options)
+    expected, found = json.loads((home / "history.json").read_text()), projects.history(project / "run")
+    for key in ("loss", "val_loss", "dark_mae"):
+        assert [logs[key] for logs in found] == pytest.approx(expected[key], rel=1e-6 if "mae" in key else 1e-10), key
+    final = projects.keras_weights(project, home / "final.keras")
+    assert projects.apart(projects.weights(project / "run"), final) < 1e-10
+    assert projects.apart(projects.weights(project), final) > 1e-3  # the initial ones: it can fail
+    projects.run(project, "predict.py", "--data", home / "data", "--weights", "run/weights.safetensors")
+    assert {name: x.shape for name, x in np.load(project / "predictions.npz").items()} == {
+        "dark": (300, 1), "digit": (300, 10),
+    }  # fmt: skip
+
+
 def test_never_compiled_model_gets_defaults_that_are_said(tmp_path: Path) -> None:
     model = edited(projects.fitted() / "mlp" / "initial.keras", tmp_path / "bare.keras")
     assert scaffold(model, "-o", tmp_path / "bare")[0] == 0
