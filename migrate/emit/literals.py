@@ -46,7 +46,7 @@ def _float(value: float) -> str:
         return f'float("{value}")'
     plain = repr(value)
     if len(plain) > 12 and (halves := round(2 / value)) and 2 / halves == value:
-        return f"1 / {halves // 2 if halves % 2 == 0 else halves / 2}"  # 1 / 255 rather than 0.00392156862745098
+        return _ratio(halves)
     mantissa, _, exponent = plain.partition("e")
     if not exponent:
         digits, _, power = f"{value:.17e}".partition("e")
@@ -57,6 +57,13 @@ def _float(value: float) -> str:
         mantissa, exponent = digits, power
     scientific = f"{mantissa.removesuffix('.0')}e{int(exponent)}"
     return scientific if len(scientific) < len(plain) else plain
+
+
+def _ratio(halves: int) -> str:
+    """2 / halves, as a person writes it: 1 / 255 rather than 0.00392156862745098, 1 / 127.5, 2 / 3."""
+    if halves % 2 == 0:
+        return f"1 / {halves // 2}"
+    return f"2 / {halves}" if abs(halves) < 100 else f"1 / {halves / 2}"
 
 
 def _string(value: str) -> str:
