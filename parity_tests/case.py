@@ -16,6 +16,7 @@ class Case:
     `inputs`: the shape of each input without the batch, with its dtype where it is not float32.
     `leak`: a relative error that Keras itself carries into float64, as measured, and `because` of what.
     `permutes`: how many permutes the emitted model may have at run time.
+    `calibrated`: its normalizations get statistics near those of its activations.
     """
 
     name: str
@@ -27,12 +28,14 @@ class Case:
     options: dict[str, Any] = field(default_factory=dict)
     formats: tuple[str, ...] = ("keras",)
     generation: int = 3
+    calibrated: bool = False
 
     def request(self, folder: str, seed: int = 0) -> dict[str, Any]:
         """What the worker is asked to build."""
         return {
             "do": "build", "folder": folder, "model": self.model, "inputs": [_input(i) for i in self.inputs],
             "formats": list(self.formats), "options": self.options, "generation": self.generation, "seed": seed,
+            "calibrated": self.calibrated,
         }  # fmt: skip
 
 
