@@ -14,7 +14,8 @@ def build(reference, folder, model, inputs, seed=0, formats=("keras",), options=
 
     `model`: layers separated by commas (a chain), a lambda from input tensors to outputs, or `model:` and an
     expression that is the whole model.
-    `inputs`: [[shape, dtype], ...], None for a dynamic size; of the model itself if empty. `options`: see `draw`. `calibrated`: its normalizations know its activations.
+    `inputs`: [[shape, dtype], ...], None for a dynamic size; of the model itself if empty. `options`: see `draw`.
+    `calibrated`: its normalizations get statistics near those of its activations.
     """
     keras = reference.keras
     keras.backend.clear_session()
@@ -102,7 +103,7 @@ def calibrate(keras, model, random):
         layer.momentum = 0.0
     shape = [8] + [size or 64 for size in model.inputs[0].shape[1:]]
     model(random.normal(0, 100, shape).astype("float32"), training=True)
-    for layer, momentum in zip(layers, momenta):
+    for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
         variance = np.asarray(layer.moving_variance)
         layer.moving_variance.assign(variance * random.uniform(0.5, 2.0, variance.shape).astype("float32"))

@@ -65,7 +65,7 @@ class Reference:
             return model
 
     def freeze_within(self, model):
-        """Keras 3 forgets, as it loads, that parts which a frozen layer makes for itself (attention's) are frozen too."""
+        """Keras 3 forgets, as it loads, that parts which a frozen layer makes for itself are frozen too."""
         for layer in model.layers:
             if isinstance(layer, self.keras.Model):
                 self.freeze_within(layer)
