@@ -2,7 +2,8 @@
 
     python make_digits_cnn.py FOLDER
 
-writes FOLDER/digits_cnn.keras and FOLDER/digits_cnn.npz (test images, labels, what Keras predicts for them).
+writes FOLDER/digits_cnn.keras, FOLDER/digits_cnn.npz (test images, labels, what Keras predicts for them) and
+FOLDER/data (all images and labels, for a training).
 """
 
 import os
@@ -48,6 +49,9 @@ def main(folder: Path) -> None:
     model.fit(train_x, train_y, batch_size=32, epochs=15, verbose=2)
     folder.mkdir(parents=True, exist_ok=True)
     model.save(folder / "digits_cnn.keras")
+    (folder / "data").mkdir(exist_ok=True)
+    for name, array in {"x": train_x, "y": train_y, "x_val": test_x, "y_val": test_y}.items():
+        np.save(folder / "data" / f"{name}.npy", array)
     probabilities = model.predict(test_x, verbose=0)
     np.savez(folder / "digits_cnn.npz", images=test_x, labels=test_y, probabilities=probabilities)
     accuracy = (probabilities.argmax(axis=1) == test_y).mean()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from textwrap import fill
 
 from converters.training import Piece
 from migrate.emit.literals import prose
@@ -29,11 +30,13 @@ def _train(plan: Plan) -> Iterator[str]:
     shared = "torchrun --nproc-per-node 2 train.py" if plain else "python train.py --devices 2"
     yield f"{shared} --epochs {2 * plan.options.epochs} --resume"
     yield from ("tensorboard --logdir runs", "```")
-    yield "The options are the fields of `Config` in `train.py`; `python train.py --help` lists them."
-    yield f"`{run}` holds `weights.safetensors` (as the one beside `model.py`), `history.json` (as Keras' `History`),"
-    yield f"`checkpoint.{'pt' if plain else 'ckpt'}` and TensorBoard's curves, written at the end of each epoch."
-    yield "`--resume` goes on there with the options that the run was begun with; a run that"
-    yield "was killed ends with the same bits as one that was not."
+    yield paragraph(
+        "The options are the fields of `Config` in `train.py`; `python train.py --help` lists them.",
+        f"`{run}` holds `weights.safetensors` (as the one beside `model.py`), `history.json` (as Keras' `History`),",
+        f"`checkpoint.{'pt' if plain else 'ckpt'}` and TensorBoard's curves, written at the end of each epoch.",
+        "`--resume` goes on there with the options that the run was begun with; a run that was killed ends with the",
+        "same bits as one that was not.",
+    )
 
 
 def _said(plan: Plan, training: Training) -> Iterator[str]:
@@ -85,25 +88,31 @@ def code(piece: Piece) -> str:
 
 def _several() -> Iterator[str]:
     yield "## More than one device"
-    yield "`train.py` runs on Hugging Face Accelerate: `torchrun --nproc-per-node N train.py` trains with DDP on N"
-    yield "GPUs, or"
-    yield "in N CPU processes. `--batch-size` is that of all of them: each takes its part of the same batches,"
-    yield "BatchNorm"
-    yield "counts over whole batches, and the losses are those of one process. A checkpoint goes on in any number"
-    yield "of them."
-    yield "FSDP: `accelerate launch --use_fsdp --fsdp_version 2 --num_processes N train.py` (not tried by tf2torch)."
-    yield "`--precision bf16` or `fp16` computes under autocast. Losses that look at a whole batch at once (Dice,"
-    yield "Tversky)"
-    yield "or leave samples out (ignore_class) are averaged over the parts of the processes: not the same number."
+    yield paragraph(
+        "`train.py` runs on Hugging Face Accelerate: `torchrun --nproc-per-node N train.py` trains with DDP on N GPUs,",
+        "or in N CPU processes.",
+        _SAME_BATCHES,
+        "A checkpoint goes on in any number of them. FSDP:",
+        "`accelerate launch --use_fsdp --fsdp_version 2 --num_processes N train.py` (not tried by tf2torch).",
+        _AUTOCAST,
+    )
 
 
 def _several_of_lightning() -> Iterator[str]:
     yield "## More than one device"
-    yield "`python train.py --devices N` trains with DDP on N GPUs, or in N CPU processes. `--batch-size` is that of"
-    yield "all of them: each takes its part of the same batches, BatchNorm counts over whole batches, and the losses"
-    yield "are those of one process. `--precision bf16` or `fp16` computes under autocast. Losses that look at a whole"
-    yield "batch at once (Dice, Tversky) or leave samples out (ignore_class) are averaged over the parts of the"
-    yield "processes: not the same number."
+    yield paragraph(
+        "`python train.py --devices N` trains with DDP on N GPUs, or in N CPU processes.", _SAME_BATCHES, _AUTOCAST
+    )
+
+
+_SAME_BATCHES = (
+    "`--batch-size` is that of all of them: each takes its part of the same batches, BatchNorm counts over whole "
+    "batches, and the losses are those of one process."
+)
+_AUTOCAST = (
+    "`--precision bf16` or `fp16` computes under autocast. Losses that look at a whole batch at once (Dice, Tversky) "
+    "or leave samples out (ignore_class) are averaged over the parts of the processes: not the same number."
+)
 
 
 def _tools(plan: Plan) -> Iterator[str]:
@@ -112,8 +121,13 @@ def _tools(plan: Plan) -> Iterator[str]:
     yield f"python evaluate.py --data data --weights {run}"
     yield f"python predict.py --data data --weights {run}"
     yield f"python export.py --weights {run}"
-    yield from (
-        "```",
-        "`export.py` writes torch.export's and ONNX form, on request a TorchScript trace, each compared with the",
+    yield "```"
+    yield paragraph(
+        "`export.py` writes torch.export's and ONNX form, on request a TorchScript trace, each compared with the model",
+        "before it gets its name.",
     )
-    yield "model before it gets its name."
+
+
+def paragraph(*parts: str) -> str:
+    """One paragraph, wrapped at the width that our READMEs have."""
+    return fill(" ".join(parts), 110, break_long_words=False, break_on_hyphens=False)
