@@ -161,8 +161,11 @@ DECODER = [
     ("output of another layout", "forward", "pixels", text((".permute(0, 2, 3, 1)", ".permute(0, 3, 2, 1)"))),
     ("last activation dropped", "layers", "pixels", text((".sigmoid()", ""))),
 ]  # fmt: skip
+KEYED = [
+    ("weight of a loss, by key", "training", "", recipe(loss_weights={"kind": 1.0, "amount": 0.5})),
+    ("loss by key", "training", "", recipe(loss={"kind": "sparse_categorical_crossentropy", "amount": "mae"})),
+]  # fmt: skip
+ROWS = {"cnn": CNN, "rnn": RNN, "two": TWO, "decoder": DECODER, "keyed": KEYED}
 FAULTS = [
-    Fault(name, subject, check, layer, plant)
-    for subject, rows in {"cnn": CNN, "rnn": RNN, "two": TWO, "decoder": DECODER}.items()
-    for name, check, layer, plant in rows
+    Fault(name, subject, check, layer, plant) for subject, rows in ROWS.items() for name, check, layer, plant in rows
 ]

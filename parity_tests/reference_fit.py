@@ -148,11 +148,14 @@ def callbacks_of(home):
 
 
 def two():
-    """Two outputs with a loss each: the digit, and how dark it is."""
+    """Two outputs with a loss each: the digit, and how dark it is. Their keys are not the names of the layers."""
     x, y = digits()
     pixels = keras.Input((64,), name="pixels")
     hidden = layers.Dense(16, "relu")(layers.Rescaling(1 / 16)(pixels))
-    outputs = {"digit": layers.Dense(10, "softmax", name="digit")(hidden), "dark": layers.Dense(1, name="dark")(hidden)}
+    outputs = {
+        "digit": layers.Dense(10, "softmax", name="1st-head")(hidden),
+        "dark": layers.Dense(1, name="head_2")(hidden),
+    }
     model = keras.Model(pixels, outputs)
     model.compile(
         keras.optimizers.Adam(1e-2),

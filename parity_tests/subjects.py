@@ -49,7 +49,14 @@ DECODER = COMPILED.format(
         Conv2DTranspose(3, 3, strides=2, padding='same', name='up'), PReLU(shared_axes=[1, 2], name='slope'),
         Conv2D(2, 2, padding='same', name='last'), Activation('sigmoid', name='pixels')])""",
 )
-SUBJECTS = {"cnn": CNN, "rnn": RNN, "two": TWO, "decoder": DECODER}
+# The keys of the outputs, which compile() and the targets go by, are not the names of the layers.
+KEYED = COMPILED.format(
+    compile="keras.optimizers.SGD(0.05), {'kind': 'sparse_categorical_crossentropy', 'amount': 'mse'}, "
+    "loss_weights={'kind': 1.0, 'amount': 0.3}",
+    model="""(lambda x: keras.Model(x, {'kind': Dense(4, name='head_1', activation='softmax')(x),
+        'amount': Dense(1, name='head_2')(x)}))(keras.Input((5,), name='x'))""",
+)
+SUBJECTS = {"cnn": CNN, "rnn": RNN, "two": TWO, "decoder": DECODER, "keyed": KEYED}
 
 
 @dataclass(frozen=True)

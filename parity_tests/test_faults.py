@@ -46,12 +46,13 @@ def test_there_are_thirty_kinds() -> None:
     assert len({fault.name for fault in FAULTS}) >= 30
 
 
-@pytest.mark.parametrize("name", ["cnn", "rnn", "two", "decoder"])
+@pytest.mark.parametrize("name", ["cnn", "rnn", "two", "decoder", "keyed"])
 def test_nothing_planted_nothing_seen(name: str, subjects: Mapping[str, Subject], tmp_path: Path) -> None:
     folder = tmp_path / "project"
     shutil.copytree(subjects[name].project, folder)
     report = verify_project(subjects[name].model, folder, subjects[name].bundle, Wanted())
     assert report.passed, report.to_json()
+    assert all(check.findings for check in report.checks if check.name == "training")
 
 
 def test_dropped_regularizer(subjects: Mapping[str, Subject], monkeypatch: pytest.MonkeyPatch) -> None:

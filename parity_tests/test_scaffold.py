@@ -19,6 +19,7 @@ from click.testing import CliRunner
 import migrate
 from converters.errors import UserError
 from migrate.cli import main
+from migrate.outputs import renamed
 from parity_tests import projects
 
 PROGRAMS = {"train.py", "data.py", "evaluate.py", "predict.py", "export.py"}
@@ -147,6 +148,12 @@ def test_two_outputs_train_as_in_keras_and_predict(tmp_path: Path) -> None:
     assert {name: x.shape for name, x in np.load(project / "predictions.npz").items()} == {
         "dark": (300, 1), "digit": (300, 10),
     }  # fmt: skip
+
+
+def test_settings_by_the_names_of_layers_are_those_of_the_keys() -> None:
+    assert renamed({"1st-head": "mse", "b": "mae"}, ["a", "b"], ["1st-head", "2nd-head"]) == {"a": "mse", "b": "mae"}
+    assert renamed({"a": "mse"}, ["a", "b"], ["b", "a"]) == {"a": "mse"}, "the keys come first"
+    assert renamed({"nobody": "mse"}, ["a", "b"], ["c", "d"]) == {"nobody": "mse"}, "which is refused by its name"
 
 
 def test_never_compiled_model_gets_defaults_that_are_said(tmp_path: Path) -> None:

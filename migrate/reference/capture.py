@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from converters.errors import UserError
+from migrate.outputs import by_key, output_keys
 from migrate.readers import Source, read
 from migrate.readers.version import parse_version
 from migrate.reference.client import SILENCE, Backend, Client
@@ -258,8 +259,9 @@ class Capture:
     def batches(self, outputs: Sequence[Array]) -> dict[str, Array]:
         """Inputs of the sizes of the first set, and a target for each output."""
         random = np.random.default_rng([self.options.seed, 3])
-        names = [entry["name"] for entry in self.opened["outputs"]]
-        losses = loss_names(self.opened["training"]["loss"], names)
+        structure = self.source.graph.outputs
+        names = output_keys(structure) or [entry["name"] for entry in self.opened["outputs"]]
+        losses = loss_names(by_key(self.opened["training"], structure)["loss"], names)
         given: dict[str, Array] = {}
         for number, arrays in enumerate(draw_batches(self.roles, self.options.seed, self.rung, BATCHES)):
             given |= {f"batch/{number}/in/{i}": array for i, array in enumerate(arrays)}

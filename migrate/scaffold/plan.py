@@ -12,6 +12,7 @@ from converters.graph import Graph, Value, values
 from converters.training import Loss, Output, Variable
 from migrate.emit.names import argument_names
 from migrate.emit.project import Project, named_outputs
+from migrate.outputs import output_names
 from migrate.scaffold.slots import keras_path
 
 DATA = ("arrays", "images", "csv", "tfrecord", "text")
@@ -98,12 +99,12 @@ class Plan:
 
 
 def interface(project: Project) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
-    """The inputs, named as the arguments of `forward`, and the outputs, named as the layers that make them."""
+    """The inputs, named as the arguments of `forward`, and the outputs, named as `compile` does."""
     inputs = values(project.graph.inputs)
     names = argument_names(project.graph)
     return (
         tuple(_port(name, value) for name, value in zip(names, inputs, strict=True)),
-        tuple(_port(value.name, value) for value in named_outputs(project)),
+        tuple(map(_port, output_names(project.source.outputs), named_outputs(project))),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from safetensors.numpy import save_file
 
+from migrate.outputs import by_key
 from migrate.pipeline import Conversion, Progress, Translation, check_name, count_layers, translate
 from migrate.readers import Source, read
 from migrate.readers.version import parse_version
@@ -74,7 +75,7 @@ def planned(source: Source, done: Translation, options: Options) -> tuple[Plan, 
         images=".Conv2d(" in done.text or ".Conv3d(" in done.text,
         batch_norms="BatchNorm" in done.text,
         version=parse_version(source.keras_version) or (3,),
-        compiled=source.training,
+        compiled=by_key(source.training, source.graph.outputs),
         calls=json.loads(done.migration)["layers"],
     )
     training = training_of(plan)

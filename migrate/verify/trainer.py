@@ -82,13 +82,14 @@ class Run:
         activities = Activities(emitted, [penalty for penalty in self.recipe.penalties if penalty.layer])
         watching = Recorder(self.model, activities.seen).watching() if activities.at else nullcontext()
         with watching, Logits() as logits:
-            outputs = emitted.in_keras_order(self.model(*emitted.tensors(inputs)))
+            made = self.model(*emitted.tensors(inputs))
+            outputs = emitted.in_keras_order(made)
         if not self.losses:
-            self.losses = list(self._losses(emitted, outputs, targets, logits))
+            self.losses = list(self._losses(names_of(made, emitted), outputs, targets, logits))
         total = torch.zeros((), dtype=emitted.dtype, device=emitted.device)
-        for made, output, target in zip(self.losses, outputs, targets, strict=True):
-            if made is not None:
-                piece, function = made
+        for stated, output, target in zip(self.losses, outputs, targets, strict=True):
+            if stated is not None:
+                piece, function = stated
                 given = logits.behind(output) if piece.on == "logits" else output
                 total = total + piece.weight * function(given, _target(target, output, piece))
         weights = [
@@ -111,9 +112,8 @@ class Run:
         self.optimizer.zero_grad()
 
     def _losses(
-        self, emitted: Emitted, outputs: Sequence[torch.Tensor], targets: Sequence[Array], logits: Logits
+        self, names: Sequence[str], outputs: Sequence[torch.Tensor], targets: Sequence[Array], logits: Logits
     ) -> Iterator[tuple[LossPiece, Any] | None]:
-        names = [spec["name"] for spec in emitted.migration["outputs"]]
         configs = per_output(self.recipe.loss, names)
         weights = per_output(self.recipe.loss_weights, names)
         for name, config, weight, output, target in zip(names, configs, weights, outputs, targets, strict=True):
@@ -125,6 +125,13 @@ class Run:
             piece = loss(config, described, sparse=sparse, exact=self.recipe.exact, version=self.recipe.version)
             factor = 1.0 if weight is None else float(weight)
             yield LossPiece(piece.piece, piece.on, piece.targets, piece.weighted, factor), build(piece.piece)
+
+
+def names_of(made: Any, emitted: Emitted) -> list[str]:
+    """What compile() calls the outputs: the keys of the dict that the model returns, else their layers."""
+    if isinstance(made, Mapping) and all(isinstance(output, torch.Tensor) for output in made.values()):
+        return list(made)
+    return [spec["name"] for spec in emitted.migration["outputs"]]
 
 
 def per_output(config: Any, names: Sequence[str]) -> list[Any]:
