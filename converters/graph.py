@@ -24,7 +24,8 @@ class Value:
 
     `shape` lists the axes as they lie in memory, None for a dynamic size; it is None where the file
     states nothing. `arrangement` says which Keras axis each of them is. `mask` is the value of the
-    mask that Keras sends along with it, where there is one.
+    mask that Keras sends along with it, where there is one. `tried` are its shapes for the two sizes that lowering
+    gives to each dynamic axis of the inputs.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Value:
     dtype: str = field(default="float32", compare=False)
     arrangement: Arrangement = field(default=Perm(()), compare=False, repr=False)
     mask: Value | None = field(default=None, compare=False, repr=False)
+    tried: tuple[Shape, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def sizes(self) -> Shape:

@@ -125,7 +125,7 @@ def test_one_projection_among_identities(bench: Bench) -> None:
     text = write(flat_graph(bench.ask(SMALL_RESNET)["paths"][0]), "Net", "test").text.text
     assert "self.stage2 = nn.Sequential(ResidualBlock(8, 16, stride=2), ResidualBlock(16, 16))" in text, text
     assert "padding=0 if stride != 1 else 1" in text, text
-    assert "return F.relu(self.shortcut(x) + self.bn2(self.conv2(y)))" in text, text
+    assert "return F.relu(self.shortcut(x) + self.bn2(self.conv2(y)), inplace=True)" in text, text
 
 
 # A chain, what is put at its end, and the lines of the first text that may change: the last, where it returned.

@@ -99,9 +99,9 @@ class LayerHandle:
         """A submodule whose class is written into the emitted file, from `converters/local`."""
         return self.module(f"local.{class_name}", *args, role=role, **kwargs)
 
-    def parameter(self, role: str, weight: Weight) -> Value:
-        """A parameter of the emitted model itself: `self.scale = nn.Parameter(...)`."""
-        return self._bare("parameter", role, weight)
+    def parameter(self, role: str, weight: Weight, *, fill: float = 0.0) -> Value:
+        """A parameter of the emitted model itself: `self.scale = nn.Parameter(...)`. `fill`: where Keras starts."""
+        return self._bare("parameter", role, weight, **({"fill": fill} if fill else {}))
 
     def buffer(self, role: str, weight: Weight) -> Value:
         """A tensor that is saved with the model and does not learn."""
@@ -112,9 +112,9 @@ class LayerHandle:
         kinds = {"b": "bool", "i": "int64", "u": "int64"}
         return self.buffer(role, constant(array.ravel().tolist(), array.shape, kinds.get(array.dtype.kind, "float32")))
 
-    def _bare(self, constructor: str, role: str, weight: Weight) -> Value:
+    def _bare(self, constructor: str, role: str, weight: Weight, **kwargs: Any) -> Value:
         key = f"{self._layer.path}:{role}"
-        draft = self._recorder.module(key, constructor, (weight.shape, weight.dtype), {}, self._layer)
+        draft = self._recorder.module(key, constructor, (weight.shape, weight.dtype), kwargs, self._layer)
         if draft.state.setdefault("", weight) != weight:
             self.unsupported("its calls need different numbers", "give each call a layer of its own in Keras")
         return self._recorder.call("attribute", key, (), {}, self._layer.path)  # type: ignore[no-any-return]  # one value

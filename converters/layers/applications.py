@@ -23,7 +23,8 @@ def layer_scale(layer: LayerHandle, x: Value, *, init_values: float, projection_
     """One learned factor for each channel."""
     w = layer.weights("gamma")
     trailing = x.rank - 1 - layer.axis(x, -1)
-    gamma = layer.parameter("gamma", layer.expect(w.gamma, (projection_dim,), "gamma").reshape(-1, *[1] * trailing))
+    learned = layer.expect(w.gamma, (projection_dim,), "gamma").reshape(-1, *[1] * trailing)
+    gamma = layer.parameter("gamma", learned, fill=init_values)
     return layer.operator("*", x, gamma)  # type: ignore[no-any-return]  # one value
 
 

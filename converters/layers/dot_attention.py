@@ -30,7 +30,7 @@ def attention(
     query, value, key = of_inputs(layer, inputs)
     masks = stated_or_implied(inputs, mask)
     w = layer.weights("scale" if use_scale else None, "concat_score_weight" if score_mode == "concat" else None)
-    scale = layer.parameter("scale", layer.expect(w.scale, (), "scale")) if use_scale else None
+    scale = layer.parameter("scale", layer.expect(w.scale, (), "scale"), fill=1.0) if use_scale else None
     if score_mode == "dot" and not dropout and not return_attention_scores:
         scaled = query if scale is None else layer.operator("*", query, scale)
         hidden = sdpa_mask(layer, query, key, masks[1], use_causal_mask)
@@ -42,7 +42,8 @@ def attention(
     else:
         sums = pairwise_sums(layer, query, key)
         sums = sums if scale is None else layer.operator("*", sums, scale)
-        factor = layer.parameter("concat_score_weight", layer.expect(w.concat_score_weight, (), "concat_score_weight"))
+        learned = layer.expect(w.concat_score_weight, (), "concat_score_weight")
+        factor = layer.parameter("concat_score_weight", learned, fill=1.0)
         scores = layer.operator("*", layer.method("sum", layer.method("tanh", sums), -1), factor)
     return weighted(layer, scores, query, key, value, masks, dropout, return_attention_scores, use_causal_mask)
 

@@ -95,9 +95,17 @@ class Parameters:
                 return self._use(Choice(test, then, other))
         return None
 
-    def condition(self, present: Sequence[bool], name: Callable[[], str], *, strided: bool = False) -> Condition:
-        """When an optional part is there: a test of parameters, or a flag. `strided`: the stride is asked first."""
+    def condition(
+        self, present: Sequence[bool], name: Callable[[], str], *, strided: bool = False, shortcut: bool = False
+    ) -> Condition:
+        """When an optional part is there: a test of parameters, or a flag.
+
+        `strided`: the stride is asked first. `shortcut`: the part has to do with whether what goes into the block can
+        be added to what comes out; then stride and widths are both asked, though one may tell for the members at hand.
+        """
         tests = list(self.tests(both=True))
+        if shortcut:
+            tests.sort(key=lambda test: not (isinstance(test, Either) and test.other.right == "out_channels"))
         for test in sorted(tests, key=lambda test: getattr(test, "left", "") != "stride") if strided else tests:
             if all(test.evaluate(self.environment(i)) == there for i, there in enumerate(present)):
                 return self._use(test)  # type: ignore[no-any-return]  # what it was given
@@ -111,7 +119,8 @@ class Parameters:
             for number, one in enumerate(simple):
                 for other in simple[number + 1 :]:
                     if one.left != other.left and one.sign == other.sign:
-                        yield Either(one, "or" if one.sign == "!=" else "and", other)
+                        first, second = (other, one) if other.left == "stride" else (one, other)
+                        yield Either(first, "or" if one.sign == "!=" else "and", second)
 
     def _simple_tests(self) -> Iterator[Test]:
         if {"in_channels", "out_channels"} <= self.columns.keys():

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise, starmap
 from typing import Any
 
 from converters.graph import Call, Graph, Module, Tree, Value, leaves, map_tree, values
-from migrate.blocks.expressions import Condition
+from migrate.blocks.border import difference, shrinking
+from migrate.blocks.expressions import Condition, Parameter
 from migrate.blocks.parameters import ABSENT, Parameters, same, unused, width
 from migrate.blocks.pattern import Flow, Pattern, Ref, Slot, arguments, signature
 from migrate.blocks.prefixes import own_name, prefix_of, role
@@ -18,6 +20,8 @@ MODULES = {
     "F.relu": "nn.ReLU", "F.relu6": "nn.ReLU6", "F.silu": "nn.SiLU", "F.hardswish": "nn.Hardswish", "F.gelu": "nn.GELU",
     "F.max_pool2d": "nn.MaxPool2d", "F.avg_pool2d": "nn.AvgPool2d",
 }  # fmt: skip
+# These can overwrite what they read, which saves memory and its traffic.
+IN_PLACE = {"F.relu", "F.relu6", "F.silu", "F.hardswish", "F.elu", "F.leaky_relu"}
 WORDS = {
     "p": "drop",
     "rate": "drop",
@@ -125,7 +129,7 @@ class _Builder:
     def _outer_shape(self) -> None:
         """What a reader wants to know of the output's shape, beside its width."""
         ends = [(m.inputs[0], m.output) for m in self.pattern.members]
-        if None not in (widths := {_difference(width(a), width(b)) for a, b in ends}) and len(widths) == 1:
+        if None not in (widths := {difference(width(a), width(b)) for a, b in ends}) and len(widths) == 1:
             self.made.widening = max(0, widths.pop() or 0)
         ratios = [shrinking(a, b) for a, b in ends]
         if set(ratios) <= {1, None}:
@@ -166,16 +170,25 @@ class _Builder:
             if column and (_ <= 3):
                 self._solve(number, key, column)
         conditions = {}
+        optional = [(number, slot) for number, slot in enumerate(self.pattern.slots) if slot.optional]
         for number, slot in enumerate(self.pattern.slots):
             if slot.optional:
                 conditions[number] = self.parameters.condition(
                     slot.present,
                     lambda s=slot: self._flag(s),  # type: ignore[misc]
                     strided=slot.first.target == "F.pad",
+                    shortcut=any(self._is_shortcut(n, s) for n, s in optional if s.present == slot.present),
                 )
         for _, number, key, column in late:
             self._solve(number, key, column)
         return conditions
+
+    def _is_shortcut(self, number: int, slot: Slot) -> bool:
+        """A sum of what goes in and what comes out, or what brings one to the size of the other."""
+        if len(slot.first.operands) > 1:
+            return slot.first.target == "+"
+        stride = self.solved.get((number, "stride"))
+        return isinstance(stride, Parameter) and stride.name == "stride" and "stride" in self.parameters.columns
 
     def _solve(self, number: int, key: str, column: list[Any]) -> None:
         chosen = key not in WIDTHS | {"stride"} and not key.startswith(("kernel", "hidden"))
@@ -311,6 +324,7 @@ class _Builder:
         first = self.pattern.slots[group[0]].first
         module = made[0]
         if len(made) > 1:
+            made = [made[0], *starmap(_overwriting, pairwise(made))]
             module = _stateless(f"{group[0]}-{group[-1]}", "sequential", (), {}, first)
             module = replace(module, graph=Graph("", (), (), modules=tuple(made), sequential=True))
         self.modules.append(module)
@@ -374,21 +388,14 @@ class _Builder:
             size if all(v.rank == first.rank and v.sizes[axis] == size for v in found) else None
             for axis, size in enumerate(first.sizes)
         )
-        return replace(first, name=f"b{ref[0]}_{ref[1]}", shape=shape, mask=None)
+        return replace(first, name=f"b{ref[0]}_{ref[1]}", shape=shape, mask=None, tried=())
 
 
-def _difference(before: int | None, after: int | None) -> int | None:
-    return after - before if before is not None and after is not None else None
-
-
-def shrinking(before: Value, after: Value) -> int | None:
-    """By what the height and width of an image are divided, rounded up; None where that is not one number."""
-    if before.rank != 4 or after.rank != 4:
-        return None
-    sizes, new = before.keras_shape[1:3], after.keras_shape[1:3]
-    if not all((*sizes, *new)):
-        return None
-    return next((n for n in range(1, 9) if tuple(-(-int(size or 0) // n) for size in sizes) == tuple(new)), None)
+def _overwriting(before: Module, module: Module) -> Module:
+    """An activation after a normalization may overwrite what that made."""
+    if "BatchNorm" in before.constructor and f"F.{module.constructor.removeprefix('nn.').lower()}" in IN_PLACE:
+        return replace(module, kwargs={**module.kwargs, "inplace": True})
+    return module
 
 
 def _numbers(call: Call) -> dict[str, Any]:

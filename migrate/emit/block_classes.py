@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FORMULA_TWICE = 3  # a formula that stands so often gets a name
 DOCSTRING_AT_MOST = 110  # columns, with quotes and indentation in a line of 120
 POSITIONAL = ("channels", "features", "kernel_size")
-UNEVEN = 'Keras "same" with a stride pads bottom and right only.'
+UNEVEN = 'Keras "same" with a stride pads bottom and right {how}.'
 
 
 def block_class(writer: Writer, template: Template) -> ClassText:
@@ -32,7 +32,7 @@ def block_class(writer: Writer, template: Template) -> ClassText:
     template, named = with_locals(template)
     graph, name = template.graph, writer.names.classes[template.graph]
     arguments = argument_names(graph)
-    statements = Body(graph, writer.names.attributes[graph], arguments, lambda value: "").write()
+    statements = Body(graph, writer.names.attributes[graph], arguments, lambda value: "", template.conditions).write()
     signature = ", ".join(["self", *(f"{argument}: Tensor" for argument in arguments)])
     lines = [
         f"class {name}(nn.Module):",
@@ -102,7 +102,7 @@ def _definitions(writer: Writer, template: Template) -> Iterator[str]:
     """The lines of `__init__`."""
     graph, said = template.graph, set[str]()
     for module in graph.modules:
-        comment = module.comment or (UNEVEN if _is_uneven(module) else "")
+        comment = module.comment or _uneven(module)
         if comment and comment not in said:
             yield f"# {prose(comment, 110)}" if module.comment else f"# {comment}"
         said.add(comment)
@@ -121,12 +121,14 @@ def _definitions(writer: Writer, template: Template) -> Iterator[str]:
         yield f"self.{flag} = {condition}"
 
 
-def _is_uneven(module: Module) -> bool:
-    """Whether it pads one side more than the other."""
+def _uneven(module: Module) -> str:
+    """Why it pads one side more than the other, if it does."""
     if module.constructor != "nn.ZeroPad2d":
-        return False
+        return ""
     left, right, top, bottom = module.args[0]
-    return (left, top) != (right, bottom)
+    if (left, top) == (right, bottom):
+        return ""
+    return UNEVEN.format(how="only" if (left, top) == (0, 0) else "more")
 
 
 def block_arguments(template: Template, given: Mapping[str, Any]) -> Iterator[str]:

@@ -7,12 +7,13 @@ layer with weights a line, what follows it around it. A name is reused as soon a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
 from converters.graph import Call, Graph, Module, Tree, Value, leaves, map_tree, values
 from migrate.blocks.canonical import one_use_each
+from migrate.blocks.template import IN_PLACE
 from migrate.emit.literals import literal
 from migrate.emit.names import identifier, unique
 
@@ -26,6 +27,7 @@ OUTPUTS = {
 # What is made of a mask.
 MASKS = {"~": "padding", "flip": "reversed_mask"}
 BRANCHES_AT_LEAST = 3
+LINE = 120
 EXPRESSION_AT_MOST = 96  # columns of an expression before it is broken up
 NESTING_AT_MOST = 5
 SMALL = 2  # modules of a block that may stand within an expression
@@ -69,17 +71,28 @@ class Body:
     attributes: Mapping[str, str]
     arguments: list[str]
     comment: Callable[[Value], str]
+    optional: Container[str] = ()  # modules that may be nn.Identity, which hands its input on
     statements: list[Statement] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.modules: dict[str, Module] = {module.key: module for module in self.graph.modules}
         self.calls, self.outputs = one_use_each(self.graph), self.graph.outputs
         self.uses = Counter(v for call in self.calls for v in call.operands) + Counter(values(self.outputs))
+        self.scratch = set(self._scratch())
         self.functions = {call.target.removeprefix("local.") for call in self.calls if call.kind == "function"}
         self.branches = dict(_branches(self.calls))
         self.pending: dict[Value, Expression] = {}
         self.names: dict[Value, str] = dict(zip(values(self.graph.inputs), self.arguments, strict=True))
         self.shown = {self.comment(v) for v in values(self.graph.inputs)}
+
+    def _scratch(self) -> Iterator[Value]:
+        """Fresh tensors that one call reads and no gradient needs: a normalization keeps its input, a sum nothing."""
+        for call in self.calls:
+            fresh = call.kind == "operator" and call.target == "+"
+            if call.kind == "module" and call.target not in self.optional:
+                fresh = "BatchNorm" in self.modules[call.target].constructor
+            if fresh and isinstance(call.outputs, Value) and self.uses[call.outputs] == 1:
+                yield call.outputs
 
     def write(self) -> list[Statement]:
         for call in self.calls:
@@ -176,7 +189,8 @@ class Body:
             if operand in self.pending and heavy and self.pending[operand].heavy:
                 self._assign(operand, self.pending.pop(operand))
         expression = self._render(call, heavy)
-        while len(expression.text) > EXPRESSION_AT_MOST or expression.depth > NESTING_AT_MOST:
+        room = self._room(call)
+        while len(expression.text) > room or expression.depth > NESTING_AT_MOST:
             waiting = [v for v in call.operands if v in self.pending and self.pending[v].calls]
             if not waiting:
                 break
@@ -188,6 +202,15 @@ class Body:
         for operand in call.operands:
             self.pending.pop(operand, None)
         return expression
+
+    def _room(self, call: Call) -> int:
+        """How long an expression may be: with the comment of what it makes, it is still one line."""
+        note = self.comment(call.outputs) if isinstance(call.outputs, Value) else ""
+        return (
+            min(EXPRESSION_AT_MOST, LINE - len(f"        x =   # {note}"))
+            if note not in self.shown
+            else EXPRESSION_AT_MOST
+        )
 
     def _is_heavy(self, call: Call) -> bool:
         """Whether a call deserves a line of its own: a nested model, or a layer with a matrix of weights."""
@@ -215,6 +238,8 @@ class Body:
 
     def _text(self, call: Call) -> tuple[str, int]:
         arguments = [*map(self._tree, call.args), *(f"{k}={self._keyword(k, v)}" for k, v in call.kwargs.items())]
+        if call.kind == "function" and call.target in IN_PLACE and self.scratch.issuperset(call.operands):
+            arguments.append("inplace=True")
         match call.kind:
             case "module":
                 return f"self.{self.attributes[call.target]}({', '.join(arguments)})", ATOM

@@ -82,7 +82,7 @@ class Writer:
         given = ", ".join(["self", *(f"{name}: {type_of([value])} = {literal(value)}" for name, value in made.items())])
         lines = [
             f"class {self.names.classes[graph]}(nn.Module):",
-            f'    """{_docstring(graph, arguments)}"""',
+            f'    """{_docstring(graph, arguments, head)}"""',
             "",
             f"    def __init__({given}) -> None:",
             "        super().__init__()",
@@ -123,7 +123,7 @@ class Writer:
         if module.constructor == "parameter":
             shape, _ = module.args
             frozen = "" if module.trainable else ", requires_grad=False"
-            yield f"self.{name} = nn.Parameter(torch.zeros({_sizes(shape)}){frozen})"
+            yield f"self.{name} = nn.Parameter({_start(shape, module.kwargs.get('fill'))}{frozen})"
             return
         if module.constructor == "buffer":
             yield f"self.register_buffer({literal(name)}, {_buffer(module)})"
@@ -238,10 +238,11 @@ def _type_of(value: Any) -> str:
     return {bool: BOOL, int: INT, float: FLOAT, str: "str", type(None): "None"}.get(type(value), "Any")
 
 
-def _docstring(graph: Graph, arguments: list[str]) -> str:
-    return interface(
-        [shape_text(v) for v in values(graph.inputs)], [shape_text(v) for v in values(graph.outputs)], arguments
-    )
+def _docstring(graph: Graph, arguments: list[str], head: Head) -> str:
+    made = [shape_text(v) for v in values(graph.outputs)]
+    for name, number in head.parameters.items():
+        made = [text.removesuffix(f"{number})") + f"{name})" if text.endswith(f" {number})") else text for text in made]
+    return interface([shape_text(v) for v in values(graph.inputs)], made, arguments)
 
 
 def interface(inputs: list[str], outputs: list[str], arguments: list[str]) -> str:
@@ -274,6 +275,13 @@ def _buffer(module: Module) -> str:
         numbers = np.array(weight.value, object).reshape(shape).tolist()
         return f"torch.tensor({literal(numbers)}{'' if dtype in ('int64', 'bool') else kind})"
     return f"torch.zeros({_sizes(shape)}{kind})"
+
+
+def _start(shape: tuple[Any, ...], fill: float | None) -> str:
+    """The numbers that a parameter has before it is loaded."""
+    if fill is None:
+        return f"torch.zeros({_sizes(shape)})"
+    return f"torch.full({literal(shape)}, {literal(fill)})" if shape else f"torch.tensor({literal(fill)})"
 
 
 def _sizes(shape: tuple[Any, ...]) -> str:

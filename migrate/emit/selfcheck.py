@@ -51,12 +51,13 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ha
     ) -> Any:
         kwargs = dict(kwargs or {})
         result = func(*args, **kwargs)
-        key = (str(func), self._key(_plain_numbers(func, args)), self._key(kwargs))
+        name, in_place = _name(func)
+        key = (name, self._key(_plain_numbers(name, args)), self._key(kwargs))
         number = self.interned.setdefault(key, len(self.interned))
         self.operations[number] += 1
-        self.texts[number] = f"{func}({', '.join(_described(args))})"
+        self.texts[number] = f"{name}({', '.join(_described(args))})"
         for position, made in enumerate(leaves(result)):
-            if isinstance(made, torch.Tensor) and not any(made is a for a in leaves((args, kwargs))):
+            if isinstance(made, torch.Tensor) and (in_place or not any(made is a for a in leaves((args, kwargs)))):
                 self._label(made, (number, position))
         return result
 
@@ -70,9 +71,16 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ha
         return (type(tree).__name__, str(tree))
 
 
-def _plain_numbers(func: Any, args: Any) -> Any:
+def _name(func: Any) -> tuple[str, bool]:
+    """What an operation computes, and whether it overwrites what it reads: the tensor is another from then on."""
+    packet, _, overload = str(func).rpartition(".")
+    in_place = packet.endswith("_") and not packet.endswith("__")
+    return f"{packet.removesuffix('_') if in_place else packet}.{overload}", in_place
+
+
+def _plain_numbers(name: str, args: Any) -> Any:
     """nn.ReLU6 writes its bounds as 0.0 and 6.0, F.relu6 as 0 and 6: of a hardtanh they are the same."""
-    if str(func) != "aten.hardtanh.default":
+    if name != "aten.hardtanh.default":
         return args
     return map_tree(lambda leaf: float(leaf) if isinstance(leaf, int) else leaf, args)
 

@@ -85,7 +85,8 @@ class Lowering(Pen):
             torch.empty(symbolic_sizes(shape, which), dtype=torch_dtype(source.dtype), device="meta")
             for which in (0, 1)
         )
-        value = Value(source.name, common_shape(*metas), source.dtype, arrangement)
+        tried = tuple(tuple(meta.shape) for meta in metas)
+        value = Value(source.name, common_shape(*metas), source.dtype, arrangement, tried=tried)
         self.meta[value] = (metas[0], metas[1])
         self.lowered[source] = value
         return value

@@ -70,7 +70,8 @@ class Pen(ABC):
         else:
             shape = common_shape(first, second)
             same = next((v.arrangement for v in operands if v.rank == len(shape) and v.dtype != "size"), None)
-            value = Value(name, shape, str(first.dtype).removeprefix("torch."), same or as_written(len(shape)))
+            dtype, tried = str(first.dtype).removeprefix("torch."), (tuple(first.shape), tuple(second.shape))
+            value = Value(name, shape, dtype, same or as_written(len(shape)), tried=tried)
         self.meta[value] = (first, second)
         return value
 

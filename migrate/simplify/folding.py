@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from converters.graph import Call, Graph, Value, values
 from converters.layer import compact
 from migrate.simplify.calls import calls_of
 
 REDUCTIONS = {"mean", "sum", "amax", "amin"}
+POOLINGS = {"F.max_pool1d": 1, "F.max_pool2d": 2, "F.max_pool3d": 3}
+NEVER_NEGATIVE = {"F.relu", "F.relu6"}
 CONVOLUTIONS = {"nn.Conv1d", "nn.Conv2d", "nn.Conv3d"}
 
 
@@ -36,6 +40,34 @@ def fold_padding(graph: Graph) -> Graph:
     return replace(
         graph, nodes=tuple(new.get(call, call) for call in calls), modules=tuple(modules[m.key] for m in graph.modules)
     )
+
+
+def fold_pooling(graph: Graph) -> Graph:
+    """Zeros around what is never negative become the `padding` of a maximum pooling, which pads with -inf.
+
+    Each window reaches at least one value of the image: the maximum is the same, and so is the gradient, since an
+    activation that is zero hands none on.
+    """
+    calls = calls_of(graph)
+    uses = Counter(v for call in calls for v in call.operands) + Counter(values(graph.outputs))
+    makers = {value: call for call in calls for value in values(call.outputs)}
+    new: dict[Call, Call] = {}
+    for call in calls:
+        rank = POOLINGS.get(call.target) if call.kind == "function" else None
+        pad = makers.get(call.args[0]) if rank else None
+        widths = _symmetric(pad, rank or 0)
+        if pad is None or widths is None or uses[call.args[0]] != 1 or not {"stride"}.issuperset(call.kwargs):
+            continue
+        before, window = makers.get(pad.args[0]), np.broadcast_to(call.args[1], len(widths))
+        if (
+            before is not None
+            and before.target in NEVER_NEGATIVE
+            and all(2 * w <= k for w, k in zip(widths, window, strict=True))
+        ):
+            new[call] = replace(
+                call, args=(pad.args[0], call.args[1]), kwargs=_with_padding(call.kwargs, compact(widths))
+            )
+    return replace(graph, nodes=tuple(new.get(call, call) for call in calls))
 
 
 def keep_dims(graph: Graph) -> Graph:

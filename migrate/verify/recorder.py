@@ -89,7 +89,10 @@ class Recorder(TorchFunctionMode):
         return self._shown(Event(left.path, left.call, left.line), outputs)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
+        kwargs = dict(kwargs or {})
+        if kwargs.get("inplace"):
+            kwargs["inplace"] = False  # what was seen must last
+        result = func(*args, **kwargs)
         if self.busy or not self.running or not self.running[-1].scope or not _makes_tensors(func, result):
             return result
         here = self.running[-1]

@@ -31,6 +31,7 @@ CASES = [
     case("zero padding before pooling", "Conv2D(4, 3), ZeroPadding2D(1), MaxPooling2D(3, strides=2)", (8, 8, 3), permutes=0),
     case("zero padding 1d", "ZeroPadding1D((1, 2)), Conv1D(3, 3)", (6, 2)),
     case("zero padding 3d", "ZeroPadding3D(1)", (3, 4, 3, 2)),
+    case("zero padding before pooling of positives", "Conv2D(4, 3, activation='relu'), ZeroPadding2D(1), MaxPooling2D(3, strides=2)", (8, 8, 3), permutes=0),
     case("zero padding read twice", "lambda x: (lambda p: Add()([Conv2D(3, 3)(p), Conv2D(3, 3)(p)]))(ZeroPadding2D(1)(x))", (6, 6, 2)),
     case("cropping 1d", "Cropping1D((1, 2))", (7, 2)),
     case("cropping 2d", "Cropping2D(((1, 0), (0, 2))), Conv2D(2, 2)", (7, 6, 2), permutes=0),
