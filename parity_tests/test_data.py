@@ -255,6 +255,33 @@ def test_arrays_are_mapped_and_given_as_the_model_takes_them(tmp_path: Path) -> 
     assert torch.equal(again[0][0], inputs[0]) and torch.equal(again[2], weights)
 
 
+def test_parts_of_every_kind(tmp_path: Path) -> None:
+    """Validation where the folder brings it, else everything; asked for in vain, it is refused."""
+    rows = "a,b,c,d,e,f,label\n" + "1,2,3,4,5,6,0\n" * 4
+    for kind, port in {"arrays": VECTOR, "csv": VECTOR, "images": PICTURE, "text": TOKENS}.items():
+        data, folder = generated(tmp_path / f"{kind}_project", kind, port), tmp_path / kind
+        for part, count in {"train": 4, "validation": 2}.items():
+            for number in range(3):
+                (folder / part / str(number)).mkdir(parents=True)
+                Image.new("RGB", SIZE).save(folder / part / str(number) / "1.png")
+                (folder / part / str(number) / "1.txt").write_text("a word")
+            suffix = "_val" if part == "validation" else ""
+            np.save(folder / f"x{suffix}.npy", np.zeros((count, 6), np.float32))
+            np.save(folder / f"y{suffix}.npy", np.zeros(count, np.int64))
+            (folder / f"{part}.csv").write_text(rows[: -14 * (4 - count)] if count < 4 else rows)
+            (folder / "vocabulary.txt").write_text("\n[UNK]\nword\n")
+        assert data.part_of(folder) == "val" and data.part_of(folder, "train") == "train"
+        sizes = {part: len(data.labelled(folder, part, batch_size=2).dataset) for part in ("train", "val")}
+        assert sizes == ({"train": 4, "val": 2} if port is VECTOR else {"train": 3, "val": 3}), kind
+        assert "the validation part, 2" in data.described(folder, "val", range(2))
+        empty = tmp_path / f"{kind}_alone"
+        empty.mkdir()
+        np.save(empty / "x.npy", np.zeros((4, 6), np.float32))
+        assert data.part_of(empty) == "train" and "all, 4" in data.described(empty, "train", range(4))
+        with pytest.raises(SystemExit, match="expected data for validation, found none"):
+            data.part_of(empty, "val")
+
+
 def test_the_order_depends_on_seed_and_epoch_alone(arrays: tuple[ModuleType, Path]) -> None:
     data, folder = arrays
     orders = {}

@@ -100,6 +100,33 @@ def test_resumed_run_keeps_its_options(project: Path, capsys: pytest.CaptureFixt
     assert "--validation-split 0.2" in capsys.readouterr().err
 
 
+def test_resume_without_a_run_is_refused(project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A mistyped --output; a run that was killed before its first checkpoint begins anew, and says so."""
+    checkpoint = checkpoint_of(project)
+    with pytest.raises(SystemExit) as end:
+        checkpoint.resumed({"resume": True}, str(tmp_path / "mistyped"))
+    assert end.value.code == 2
+    assert "found no config.json" in capsys.readouterr().err
+    (tmp_path / "config.json").write_text('{"epochs": 3}')
+    assert checkpoint.resumed({"resume": True}, str(tmp_path)) == {"epochs": 3, "resume": True}
+    assert "it begins anew" in capsys.readouterr().err
+    (tmp_path / "checkpoint.pt").touch()
+    checkpoint.resumed({"resume": True}, str(tmp_path))
+    assert not capsys.readouterr().err
+
+
+def test_data_that_does_not_fit_ends_with_2(project: Path, tmp_path: Path) -> None:
+    said = projects.run(project, "train.py", "--data", tmp_path, "--output", tmp_path / "run", code=2)
+    assert "expected x.npy" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_help_says_what_the_options_do(project: Path) -> None:
+    said = " ".join(projects.run(project, "train.py", "--help").split())
+    assert "--batch-size BATCH_SIZE of all processes together (32)" in said
+    assert "--workers WORKERS processes that load data (0)" in said
+
+
 def test_missing_or_other_weights_are_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint = checkpoint_of(project)
     for path in ("README.md", "weights.safetensors"):
@@ -116,12 +143,27 @@ def test_evaluate_predict_export(project: Path) -> None:
     weights = ("--weights", "runs/digits/weights.safetensors")
     said = projects.run(project, "evaluate.py", "--data", projects.data_of("mlp"), *weights)
     assert json.loads(said[said.index("{") : said.index("}") + 1]).keys() == {"loss", "accuracy"}
+    assert f"{projects.data_of('mlp')}: all, 300 samples" in said
     projects.run(project, "predict.py", "--data", projects.data_of("mlp"), *weights)
     predictions = np.load(project / "predictions.npy")
     assert predictions.shape == (300, 10)
     np.testing.assert_allclose(predictions.sum(1), 1, rtol=1e-5)
     projects.run(project, "export.py", "program", "onnx", "torchscript", *weights)
     assert {file.name for file in (project / "exported").iterdir()} == {"model.pt2", "model.onnx", "model.pt"}
+
+
+def test_validation_is_evaluated_where_the_data_brings_it(project: Path, tmp_path: Path) -> None:
+    data, losses = tmp_path / "data", {}
+    shutil.copytree(projects.data_of("mlp"), data)
+    for name in ("x", "y"):
+        np.save(data / f"{name}_val.npy", np.load(data / f"{name}.npy")[:40])
+    for part, says in {"": "the validation part, 40 samples", "train": "the training part, 300 samples"}.items():
+        said = projects.run(project, "evaluate.py", "--data", data, *(["--part", part] if part else []))
+        assert f"{data}: {says}" in said
+        losses[part] = json.loads(said[said.index("{") : said.index("}") + 1])["loss"]
+    assert losses[""] != losses["train"]
+    projects.run(project, "predict.py", "--data", data, "-o", tmp_path / "made.npy")
+    assert np.load(tmp_path / "made.npy").shape == (40, 10)
 
 
 def test_export_refuses_what_differs(project: Path) -> None:

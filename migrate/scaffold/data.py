@@ -10,6 +10,7 @@ from converters.errors import UserError
 from converters.graph import Graph, Node
 from migrate.emit.literals import literal, prose
 from migrate.emit.names import identifier
+from migrate.outputs import output_keys
 from migrate.scaffold.expressions import tidy
 from migrate.scaffold.fill import filled
 from migrate.scaffold.plan import Plan, Port
@@ -44,6 +45,9 @@ def data_readme(plan: Plan) -> str:
     """The section of README.md that says what data train.py takes: what data.py says of itself."""
     said = ast.get_docstring(ast.parse(data_files(plan)["data.py"])) or ""
     lines = ["## Data", "", said]
+    if keys := output_keys(plan.source.outputs):
+        returned = ", ".join(f"`{prose(key)}`" for key in keys)
+        lines += ["", f"`forward` returns a dict with the keys {returned}, by which targets and predictions are named."]
     if plan.data == "tfrecord":
         lines += ["", "`python to_webdataset.py data train.tar` writes the records into a WebDataset, once."]
     return "\n".join(lines) + "\n"
@@ -56,7 +60,10 @@ def _arrays(plan: Plan) -> dict[str, str]:
     inputs, targets = _named(plan.inputs, "x"), _named(plan.outputs, "y")
     files = [_file(name, port, target=False) for name, port in inputs.items()]
     files += [_file(name, port, target=True) for name, port in targets.items()]
+    single = "x.npy and y.npy (or an .npz with x and y)"
+    several = len(inputs) + len(targets) > 2
     return {
+        "ARRAYS": "these .npy files (or an .npz with these names)" if several else single,
         "INPUTS": _table(inputs, target=False),
         "TARGETS": _table(targets, target=True),
         "FILES": "\n".join(files),

@@ -123,6 +123,11 @@ def _tools(plan: Plan) -> Iterator[str]:
     yield f"python export.py --weights {run}"
     yield "```"
     yield paragraph(
+        "`evaluate.py` and `predict.py` take the data for validation where the folder brings its own, else all of it,",
+        "and say so on their first line; `--part train` or `--part val` chooses.",
+    )
+    yield ""
+    yield paragraph(
         "`export.py` writes torch.export's and ONNX form, on request a TorchScript trace, each compared with the model",
         "before it gets its name.",
     )

@@ -8,7 +8,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -26,13 +27,14 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.optim import Optimizer
 
 #: if lightning
+CHECKPOINT = "checkpoint.ckpt"
 # What a run that goes on may change.
 FREE = {"data", "output", "epochs", "workers", "devices", "deterministic", "resume"}
 
 
 def begin(config: Any) -> Path | None:
     """The checkpoint of a run that goes on; None for a new one."""
-    folder, path = Path(config.output), Path(config.output) / "checkpoint.ckpt"
+    folder, path = Path(config.output), Path(config.output) / CHECKPOINT
     if path.exists() and not config.resume:
         fail(f"{folder} holds a run: --resume goes on with it, --output FOLDER begins another")
     folder.mkdir(parents=True, exist_ok=True)
@@ -41,6 +43,7 @@ def begin(config: Any) -> Path | None:
 
 
 #: else
+CHECKPOINT = "checkpoint.pt"
 FREE = {"data", "output", "epochs", "workers", "deterministic", "resume"}  # what a run that goes on may change
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)  # whatever DDP or FSDP did: the tensors of one process
 
@@ -52,7 +55,7 @@ class Checkpoint:
     """
 
     def __init__(self, folder: str, objective: nn.Module, optimizer: Optimizer, **others: Any) -> None:
-        self.folder, self.path = Path(folder), Path(folder) / "checkpoint.pt"
+        self.folder, self.path = Path(folder), Path(folder) / CHECKPOINT
         self.objective, self.optimizer, self.others = objective, optimizer, others
         self.first = os.environ.get("RANK", "0") == "0"  # the process that writes
 
@@ -82,7 +85,7 @@ class Checkpoint:
         if self.first:
             self.write("history.json", lambda path: path.write_text(json.dumps(history, indent=1)))
             state = {"model": model, "optimizer": optimizer, "history": history, **others}
-            self.write("checkpoint.pt", lambda path: torch.save(state, path))
+            self.write(CHECKPOINT, lambda path: torch.save(state, path))
 
     def save_weights(self, model: dict[str, Any] | None = None) -> None:
         """The weights of the model as `model.py` takes them."""
@@ -102,7 +105,11 @@ class Checkpoint:
 def resumed(given: dict[str, Any], folder: str) -> dict[str, Any]:
     """The options of a run that goes on: those it was begun with, which what is given may not contradict."""
     path = Path(folder) / "config.json"
-    begun = json.loads(path.read_text()) if path.exists() else {}
+    if not path.exists():
+        fail(f"{folder}: expected a run that goes on, found no config.json in it: leave --resume out to begin one there")
+    begun = json.loads(path.read_text())
+    if not path.with_name(CHECKPOINT).exists() and os.environ.get("RANK", "0") == "0":
+        print(f"{folder}: the run ended before it had a checkpoint ({CHECKPOINT}): it begins anew", file=sys.stderr)
     for name in begun.keys() & given.keys() - FREE:
         if given[name] != begun[name]:
             option, way_out = f"--{name.replace('_', '-')}", "leave the option out, or begin a run with --output FOLDER"
@@ -125,6 +132,17 @@ def existing(path: str) -> str:
     if not Path(path).exists():
         raise argparse.ArgumentTypeError(f"no such file or folder: {path}")
     return path
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """What data.py refuses ends a program with exit code 2, as everything else that is wrong with what it is given."""
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.code, str):
+            fail(error.code)
+        raise
 
 
 def fail(message: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Arrays as Keras took them: x.npy and y.npy (or an .npz with x and y) in the data folder.
+"""Arrays as Keras took them: __ARRAYS__ in the data folder.
 
 __FILES__
 
@@ -37,7 +37,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a folder, or of one .npz, by name."""
     files = sorted(path.glob("*.np[yz]")) if path.is_dir() else [path] * path.exists()
     if not files:
-        raise SystemExit(f"{path}: expected x.npy or an .npz in it, found none")
+        raise SystemExit(f"{path}: expected {next(iter(INPUTS))}.npy or an .npz in it, found none")
     found = {}
     for file in files:
         found |= dict(np.load(file)) if file.suffix == ".npz" else {file.stem: np.load(file, mmap_mode="r")}
@@ -101,11 +101,21 @@ def collate(batch: tuple | Tensor | list[Tensor]) -> tuple | Tensor | list[Tenso
     return batch
 
 
+def has_validation(path: Path) -> bool:
+    """Whether the data brings a part for validation."""
+    return any(name.endswith("_val") for name in read_arrays(path))
+
+
+def samples_of(path: Path, part: str, targets: bool = True) -> Samples:
+    """The samples of a part: `train`, or `val` where the data brings it."""
+    return Samples(path, "_val" if part == "val" else "", targets)
+
+
 def parts(path: Path, validation_split: float, seed: int) -> tuple[Dataset, Dataset | None]:
     """(training, validation): the arrays with `_val`, else the last part of all, as `fit` takes it."""
     samples = Samples(path)
-    if any(name.endswith("_val") for name in read_arrays(path)):
-        return samples, Samples(path, "_val")
+    if has_validation(path):
+        return samples, samples_of(path, "val")
     cut = int(len(samples) * (1 - validation_split))
     if cut == len(samples):
         return samples, None

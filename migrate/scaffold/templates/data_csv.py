@@ -137,11 +137,21 @@ def collate(batch: tuple | Tensor | list[Tensor]) -> tuple | Tensor | list[Tenso
     return batch
 
 
+def has_validation(path: Path) -> bool:
+    """Whether the data brings a part for validation."""
+    return path.is_dir() and (path / "validation.csv").exists()
+
+
+def samples_of(path: Path, part: str, targets: bool = True) -> Samples:
+    """The samples of a part: `train`, or `val` where the data brings it."""
+    return Samples(path / "validation.csv" if part == "val" else path, targets)
+
+
 def parts(path: Path, validation_split: float, seed: int) -> tuple[Dataset, Dataset | None]:
     """(training, validation): the tables of a folder, else the last rows of the one, as `fit` takes them."""
     samples = Samples(path)
-    if path.is_dir() and (path / "validation.csv").exists():
-        return samples, Samples(path / "validation.csv")
+    if has_validation(path):
+        return samples, samples_of(path, "val")
     cut = int(len(samples) * (1 - validation_split))
     if cut == len(samples):
         return samples, None

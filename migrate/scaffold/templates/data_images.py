@@ -99,14 +99,30 @@ class Samples(Dataset):
 collate = default_collate
 
 
+def folder_of(path: Path, part: str) -> Path:
+    """The folder of a part, `train` or `val`; the path itself where it has no parts."""
+    names = ("validation", "val") if part == "val" else ("train",)
+    found = [path / name for name in names if (path / "train").is_dir() and (path / name).is_dir()]
+    return found[0] if found else path
+
+
+def has_validation(path: Path) -> bool:
+    """Whether the data brings a part for validation."""
+    return folder_of(path, "val") != path
+
+
+def samples_of(path: Path, part: str, targets: bool = True) -> Samples:
+    """The samples of a part: `train`, or `val` where the data brings it."""
+    return Samples(folder_of(path, part), targets)
+
+
 def parts(path: Path, validation_split: float, seed: int) -> tuple[Samples, Samples | None]:
     """(training, validation): two folders, or the split that image_dataset_from_directory makes with this seed."""
-    train = path / "train" if (path / "train").is_dir() else path
-    samples = Samples(train)
-    own = next((path / name for name in ("validation", "val") if train != path and (path / name).is_dir()), None)
+    samples = samples_of(path, "train")
+    own = samples_of(path, "val") if has_validation(path) else None
     order = list(range(len(samples)))
     if own is not None or not validation_split:
-        return samples.part(order, augment=True), Samples(own) if own is not None else None
+        return samples.part(order, augment=True), own
     np.random.RandomState(seed).shuffle(order)
     cut = len(order) - int(validation_split * len(order))
     return samples.part(order[:cut], augment=True), samples.part(order[cut:]) if cut < len(order) else None

@@ -55,14 +55,30 @@ def loaders(
     )
 
 
-def labelled(path: str | Path, *, batch_size: int, workers: int = 0, rank: int = 0, world: int = 1) -> DataLoader:
-    """All samples in order, with targets."""
-    return loader(Samples(Path(path)), batch_size, workers=workers, rank=rank, world=world)
+def part_of(path: str | Path, asked: str | None = None) -> str:
+    """Which part to look at, `train` or `val`: that which is asked for, else validation where the data brings it."""
+    own = has_validation(Path(path))
+    if asked == "val" and not own:
+        raise SystemExit(f"{path}: expected data for validation, found none: leave --part out to take all samples")
+    return asked or ("val" if own else "train")
 
 
-def unlabelled(path: str | Path, *, batch_size: int, workers: int = 0) -> DataLoader:
-    """All samples in order, inputs only."""
-    return loader(Samples(Path(path), targets=False), batch_size, workers=workers)
+def described(path: str | Path, part: str, samples: Dataset) -> str:
+    """What is looked at, for the first line of a program."""
+    names = {"val": "the validation part", "train": "the training part"}
+    return f"{path}: {names[part] if has_validation(Path(path)) else 'all'}, {len(samples)} samples"
+
+
+def labelled(
+    path: str | Path, part: str = "train", *, batch_size: int, workers: int = 0, rank: int = 0, world: int = 1
+) -> DataLoader:
+    """All samples of a part in order, with targets."""
+    return loader(samples_of(Path(path), part), batch_size, workers=workers, rank=rank, world=world)
+
+
+def unlabelled(path: str | Path, part: str = "train", *, batch_size: int, workers: int = 0) -> DataLoader:
+    """All samples of a part in order, inputs only."""
+    return loader(samples_of(Path(path), part, targets=False), batch_size, workers=workers)
 
 
 def set_epoch(loader: DataLoader, epoch: int, start: int = 0) -> None:

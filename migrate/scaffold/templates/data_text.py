@@ -126,12 +126,22 @@ def collate(batch: Tensor | tuple[Tensor, Tensor]) -> Tensor | tuple[Tensor, Ten
     return batch
 
 
+def has_validation(path: Path) -> bool:
+    """Whether the data brings a part for validation."""
+    return place_of(path, "validation") is not None
+
+
+def samples_of(path: Path, part: str, targets: bool = True) -> Samples:
+    """The samples of a part: `train`, or `val` where the data brings it."""
+    return Samples(place_of(path, "validation" if part == "val" else "train") or path, targets)
+
+
 def parts(path: Path, validation_split: float, seed: int) -> tuple[Samples, Samples | None]:
     """(training, validation): two folders, or the split that text_dataset_from_directory makes with this seed."""
     samples = Samples(place_of(path, "train") or path, training=True)
-    own = place_of(path, "validation")
+    own = samples_of(path, "val") if has_validation(path) else None
     if own is not None or not validation_split:
-        return samples, Samples(own) if own is not None else None
+        return samples, own
     order = list(range(len(samples)))
     np.random.RandomState(seed).shuffle(order)
     cut = len(order) - int(validation_split * len(order))

@@ -226,12 +226,27 @@ def collate(samples: list) -> Any:
     return default_collate(samples)
 
 
+def folder_of(path: Path, part: str) -> Path:
+    """The folder of a part, `train` or `val`; the path itself where it has none."""
+    names = ("validation", "val") if part == "val" else ("train",)
+    return next((path / name for name in names if (path / name).is_dir()), path)
+
+
+def has_validation(path: Path) -> bool:
+    """Whether the data brings a part for validation."""
+    return folder_of(path, "val") != path
+
+
+def samples_of(path: Path, part: str, targets: bool = True) -> Samples:
+    """The samples of a part: `train`, or `val` where the data brings it."""
+    return Samples(folder_of(path, part), targets)
+
+
 def parts(path: Path, validation_split: float, seed: int) -> tuple[Dataset, Dataset | None]:
     """(training, validation): two folders, or two ends of one."""
-    train = path / "train" if (path / "train").is_dir() else path
-    samples = Samples(train)
-    own = next((path / name for name in ("validation", "val") if (path / name).is_dir()), None)
+    samples = samples_of(path, "train")
+    own = samples_of(path, "val") if has_validation(path) else None
     cut = int(len(samples) * (1 - validation_split))
     if own is not None or cut == len(samples):
-        return samples, Samples(own) if own is not None else None
+        return samples, own
     return Subset(samples, range(cut)), Subset(samples, range(cut, len(samples)))

@@ -74,8 +74,8 @@ def flat(outputs: Tensor | Sequence[Tensor] | dict[str, Tensor]) -> list[Tensor]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kinds", nargs="*", help=f"some of {', '.join(FILES)}; program and onnx if none")
-    parser.add_argument("--weights", default=HERE / "weights.safetensors", type=existing)
-    parser.add_argument("-o", "--output", type=Path, default=HERE / "exported")
+    parser.add_argument("--weights", default=HERE / "weights.safetensors", type=existing, help="(%(default)s)")
+    parser.add_argument("-o", "--output", type=Path, default=HERE / "exported", help="the folder (%(default)s)")
     options = parser.parse_args()
     if unknown := set(options.kinds) - FILES.keys():
         parser.error(f"expected some of {', '.join(FILES)}, found {', '.join(sorted(unknown))}")

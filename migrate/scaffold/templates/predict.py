@@ -5,13 +5,14 @@
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from checkpoint import existing, load_weights
-from data import unlabelled
+from checkpoint import existing, load_weights, refusing
+from data import described, part_of, unlabelled
 from model import __MODEL__
 
 HERE = Path(__file__).resolve().parent
@@ -20,19 +21,23 @@ HERE = Path(__file__).resolve().parent
 @torch.inference_mode()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="data", type=existing)
-    parser.add_argument("--weights", default=HERE / "weights.safetensors", type=existing)
-    parser.add_argument("-o", "--output", type=Path, default="__FILE__")
-    parser.add_argument("--batch-size", type=int, default=__BATCH_SIZE__)
-    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--data", default="data", type=existing, help="the data folder (%(default)s)")
+    parser.add_argument("--part", choices=["train", "val"], help="of the data: val where it brings one, else all")
+    parser.add_argument("--weights", default=HERE / "weights.safetensors", type=existing, help="(%(default)s)")
+    parser.add_argument("-o", "--output", type=Path, default="__FILE__", help="the file to write (%(default)s)")
+    parser.add_argument("--batch-size", type=int, default=__BATCH_SIZE__, help="(%(default)s)")
+    parser.add_argument("--workers", type=int, default=0, help="processes that load data (%(default)s)")
     options = parser.parse_args()
 
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     model = __MODEL__()
     load_weights(model, options.weights)
     model.to(device).eval()
+    part = part_of(options.data, options.part)
+    loader = unlabelled(options.data, part, batch_size=options.batch_size, workers=options.workers)
+    print(described(options.data, part, loader.dataset), file=sys.stderr, flush=True)
     made = []
-    for inputs in unlabelled(options.data, batch_size=options.batch_size, workers=options.workers):
+    for inputs in loader:
         #: if several_inputs
         outputs = model(*(part.to(device) for part in inputs))
         #: else
@@ -52,4 +57,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with refusing():
+        main()

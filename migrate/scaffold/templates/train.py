@@ -11,6 +11,7 @@ The options are the fields of `Config`.
 import argparse
 import sys
 from dataclasses import dataclass, fields
+from inspect import getsource
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, get_args
@@ -26,7 +27,7 @@ __IMPORTS__
 #: if batch_norm
 from batch_norm import synchronized
 #: end
-from checkpoint import Checkpoint, load_weights, resumed
+from checkpoint import Checkpoint, load_weights, refusing, resumed
 from data import loaders, set_epoch
 from model import __MODEL__
 
@@ -37,20 +38,20 @@ HERE = Path(__file__).resolve().parent
 class Config:
     """Every field is an option: `--batch-size 64`."""
 
-    data: str = "data"
+    data: str = "data"  # the data folder
     output: str = __RUN__  # the folder of checkpoint, weights, history and TensorBoard
-    epochs: int = __EPOCHS__
+    epochs: int = __EPOCHS__  # in all: a run that goes on counts those that it has
     batch_size: int = __BATCH_SIZE__  # of all processes together
     #: if learning_rate
     learning_rate: float = __LEARNING_RATE__
     #: end
     validation_split: float = __VALIDATION_SPLIT__  # the last samples, as `fit` takes them; if the data brings none
-    shuffle: bool = __SHUFFLE__
+    shuffle: bool = __SHUFFLE__  # in another order in each epoch
     workers: int = 0  # processes that load data
-    seed: int = 0
+    seed: int = 0  # of the order of samples and of dropout
     precision: Literal["float32", "bf16", "fp16", "float64"] = __PRECISION__  # bf16 and fp16: autocast
     deterministic: bool = False  # on a GPU: the same bits in every run, slower
-    resume: bool = False
+    resume: bool = False  # go on with the run in the output folder
     #: if optimizer_state
     keep_optimizer_state: bool = True  # start with the momenta and the step count that Keras had
     #: end
@@ -342,8 +343,10 @@ def schedule(epoch: int, rate: float) -> float:
 def parsed() -> Config:
     """The options of the command line; a run that is resumed keeps those it was begun with."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    comments = {line.split(":")[0].strip(): line.partition("  # ")[2] for line in getsource(Config).splitlines()}
     for field in fields(Config):
-        option, choices, said = f"--{field.name.replace('_', '-')}", get_args(field.type), f"({field.default})"
+        option, choices = f"--{field.name.replace('_', '-')}", get_args(field.type)
+        said = f"{comments.get(field.name, '')} ({field.default})".strip().replace("%", "%%")
         if field.type is bool:
             parser.add_argument(option, default=argparse.SUPPRESS, action=argparse.BooleanOptionalAction, help=said)
         else:
@@ -356,4 +359,5 @@ def parsed() -> Config:
 
 
 if __name__ == "__main__":
-    main(parsed())
+    with refusing():
+        main(parsed())
