@@ -60,6 +60,15 @@ def test_verdict_names_the_line(reports: Mapping[str, Report]) -> None:
     assert verdict(reports["passed"]).startswith("PASSED")
 
 
+def test_verdict_names_the_weight(subjects: Mapping[str, Subject], tmp_path: Path) -> None:
+    subject = subjects["cnn"]
+    shutil.copytree(subject.project, tmp_path / "project")
+    next(f for f in FAULTS if f.name == "kernel flipped").plant(tmp_path / "project", subject.bundle)
+    wanted = Wanted(("structure", "layers"), ("float64",))
+    report = verify_project(subject.model, tmp_path / "project", Bundle(subject.bundle.folder), wanted)
+    assert "depthwise" in verdict(report) and "Not the file's are the numbers of depthwise.weight." in verdict(report)
+
+
 def test_page_needs_nothing_from_outside(reports: Mapping[str, Report], tmp_path: Path) -> None:
     text = reports["failed"].to_html(tmp_path / "report.html").read_text()
     found: list[tuple[str, str | None]] = []

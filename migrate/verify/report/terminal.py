@@ -81,7 +81,9 @@ def verdict(report: Report) -> str:
         but = f"; not checked: {', '.join(dict.fromkeys(skipped))}" if skipped else ""
         return f"PASSED: {report.project} computes what {report.model} computes ({', '.join(made)}){but}."
     if report.divergent is not None:
-        return f"FAILED: the first layer whose own error is out of bounds is {fault(report.divergent)}."
+        changed = _weights_at_fault(report, report.divergent.layer)
+        because = f" Not the file's are the {', the '.join(changed)}." if changed else ""
+        return f"FAILED: the first layer whose own error is out of bounds is {fault(report.divergent)}.{because}"
     failed = next(check for check in report.checks if not check.passed)
     finding = failed.failed[0]
     layer = f", of layer {finding.layer}" if finding.layer and finding.layer not in finding.what else ""
@@ -89,6 +91,12 @@ def verdict(report: Report) -> str:
     layer += f", at model.py line {place.line} `{place.text}`" if place is not None else ""
     case = f" ({finding.case})" if finding.case else ""
     return f"FAILED: {failed.name}: {finding.what}{case}{layer}: {measured(finding.verdict)}."
+
+
+def _weights_at_fault(report: Report, layer: str) -> list[str]:
+    """What of a layer's weights the structure check found to differ from the file: `numbers of conv.weight`."""
+    failed = [finding for check in report.checks if check.name == "structure" for finding in check.failed]
+    return [finding.what for finding in failed if finding.layer == layer]
 
 
 def edits(places: Sequence[Place]) -> str:
