@@ -50,7 +50,9 @@ def test_the_selfcheck_sees_what_is_overwritten_too_early(bench: Bench) -> None:
 
 @pytest.mark.parametrize(("activation", "folded"), [("relu", True), ("tanh", False)])
 def test_zeros_around_what_is_never_negative_are_padding(bench: Bench, activation: str, folded: bool) -> None:
-    model = f"Conv2D(4, 3, activation='{activation}'), ZeroPadding2D(1), MaxPooling2D(3, strides=2), Flatten(), Dense(2)"
+    model = (
+        f"Conv2D(4, 3, activation='{activation}'), ZeroPadding2D(1), MaxPooling2D(3, strides=2), Flatten(), Dense(2)"
+    )
     text = written(bench, model, (8, 8, 3)).text.text
     assert ("3, stride=2, padding=1)" in text) is folded and ("F.pad(" in text) is not folded, text
 

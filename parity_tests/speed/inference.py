@@ -1,4 +1,7 @@
-"""Inference speed of emitted models against torchvision's own, same input, both channels-last in memory."""
+"""Inference speed of emitted models: against torchvision's own, and of blocks against one attribute a layer.
+
+Same input, both channels-last in memory.
+"""
 
 from __future__ import annotations
 
@@ -26,20 +29,30 @@ def measure(folder: Path) -> dict[str, Any]:
     """Milliseconds of both, taken in turn, and the ratio of their medians."""
     figures: dict[str, Any] = {}
     print(f"\nbatch {BATCH}, {torch.get_num_threads()} threads, float32, channels last")
-    print("| model | emitted ms | torchvision ms | ratio |")
-    print("|---|---|---|---|")
+    print("| model | emitted ms | torchvision ms | ratio | blocks : flat |")
+    print("|---|---|---|---|---|")
     for name, path in saved(list(PAIRS), folder).items():
         migrate.convert(path, folder / f"emitted_{name}")
-        sides = migrate.load(folder / f"emitted_{name}"), getattr(torchvision.models, PAIRS[name])(weights=None).eval()
-        ours, theirs = in_turn(*(model.to(memory_format=torch.channels_last) for model in sides))
-        figures[name] = {"emitted_ms": ours, "torchvision_ms": theirs, "ratio": ours / theirs}
-        print(f"| {name} | {ours:.0f} | {theirs:.0f} | {ours / theirs:.2f} |")
+        migrate.convert(path, folder / f"flat_{name}", flat=True)
+        emitted, theirs = (
+            migrate.load(folder / f"emitted_{name}"),
+            getattr(torchvision.models, PAIRS[name])(weights=None),
+        )
+        ours_ms, theirs_ms = in_turn(emitted, theirs.eval())
+        blocks_ms, flat_ms = in_turn(emitted, migrate.load(folder / f"flat_{name}"))
+        figures[name] = {
+            "emitted_ms": ours_ms, "torchvision_ms": theirs_ms, "ratio": ours_ms / theirs_ms,
+            "blocks_ms": blocks_ms, "flat_ms": flat_ms, "blocks_to_flat": blocks_ms / flat_ms,
+        }  # fmt: skip
+        print(f"| {name} | {ours_ms:.0f} | {theirs_ms:.0f} | {ours_ms / theirs_ms:.2f} | {blocks_ms / flat_ms:.2f} |")
     return figures
 
 
 @torch.inference_mode()
 def in_turn(first: torch.nn.Module, second: torch.nn.Module) -> tuple[float, float]:
     """The median milliseconds of two models that take turns, so that both see the same machine."""
+    for model in (first, second):
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types it for tensors only
     images = torch.rand(BATCH, 3, 224, 224).to(memory_format=torch.channels_last)
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(ROUNDS):
