@@ -12,7 +12,7 @@ from typing import Any
 from converters.errors import Gap, UserError
 from converters.graph import Graph, Node
 from migrate.blocks import canonical
-from migrate.emit.names import class_name_of
+from migrate.emit.names import class_name_of, says_nothing
 from migrate.emit.project import Origin, Project, migration_json
 from migrate.emit.readme import readme
 from migrate.emit.sites import sites_of
@@ -107,7 +107,8 @@ def translate(
     graph = canonical(with_ties(simplify(lowered.graph), source.graph))
     check_nothing_lost(source, graph)
     progress("write source")
-    title = f"Converted from the Keras model {source.graph.name!r} (Keras {source.keras_version})."
+    model = "a Keras model" if says_nothing(source.graph.name) else f"the Keras model {source.graph.name!r}"
+    title = f"Converted from {model} (Keras {source.keras_version})."
     done = write(graph, name or class_name_for(source), title, blocks=not flat)
     origin = Origin(source.path.name, source.sha256(), source.format, source.keras_version)
     text, places = done.text.text, done.text.places

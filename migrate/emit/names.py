@@ -169,10 +169,18 @@ def identifier(name: str) -> str:
     return plain
 
 
+def says_nothing(name: str) -> bool:
+    """Whether the name of a model is one that Keras makes up, or that fits any."""
+    return (
+        identifier(name) in GENERIC
+        or re.fullmatch(r"(functional|model|sequential)(_\d+)?", identifier(name)) is not None
+    )
+
+
 def class_name_of(name: str, fallback: str) -> str:
     """`mobilenetv2_1.00_224` -> `MobileNetV2`, `digits_cnn` -> `DigitsCNN`; the fallback if a name says nothing."""
     name = re.sub(r"(_\d+(\.\d+)?)+$", "", name)
-    if identifier(name) in GENERIC or re.fullmatch(r"(functional|model|sequential)(_\d+)?", identifier(name)):
+    if says_nothing(name):
         return fallback
     words = [
         word

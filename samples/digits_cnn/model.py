@@ -9,7 +9,7 @@ BatchNorm = partial(nn.BatchNorm2d, eps=1e-3, momentum=0.01)  # Keras: epsilon=1
 
 
 class DigitsCNN(nn.Module):
-    """(N, 1, 8, 8) -> (N, 10)."""
+    """(N, 1, 8, 8) -> (N, num_classes)."""
 
     def __init__(self, num_classes: int = 10) -> None:
         super().__init__()
@@ -21,8 +21,8 @@ class DigitsCNN(nn.Module):
         self.digit = nn.Linear(1024, num_classes)
 
     def logits(self, image: Tensor) -> Tensor:
-        x = F.pad(F.relu(self.bn1(self.conv1(image * 0.0625))), (0, 1, 0, 1))  # (N, 32, 9, 9)
-        x = self.dropout(F.relu(self.bn2(self.conv2(x))).flatten(1))  # (N, 1024)
+        x = F.pad(F.relu(self.bn1(self.conv1(image * 0.0625)), inplace=True), (0, 1, 0, 1))  # (N, 32, 9, 9)
+        x = self.dropout(F.relu(self.bn2(self.conv2(x)), inplace=True).flatten(1))  # (N, 1024)
         return self.digit(x)
 
     def forward(self, image: Tensor) -> Tensor:
