@@ -53,7 +53,12 @@ def inspect(
 @command(
     OUTPUT,
     *READING,
-    click.option("--route", type=click.Choice(["auto", "direct"]), default="auto", help="How layers are mapped."),
+    click.option(
+        "--route",
+        type=click.Choice(["auto", "direct"]),
+        default="auto",
+        help="auto and direct: each layer by its converter.",
+    ),
     EXACT,
     FLAT,
     CLASS_NAME,

@@ -30,6 +30,7 @@ class LayerLine:
     route: str
     converter: str
     trainable: bool
+    weights: int  # arrays
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,12 @@ def _parameters(source: Source, graph: Graph | None) -> dict[str, int]:
     return counts_of(graph, assign_names(graph, "Model"))
 
 
+def _arrays(layer: Layer) -> int:
+    """How many arrays of the file belong to a layer, those of what it wraps included."""
+    inner = [node.layer for node in layer.graph.nodes if isinstance(node, Node)] if layer.graph is not None else []
+    return layer.weights.count + sum(map(_arrays, (*layer.children.values(), *dict.fromkeys(inner))))
+
+
 def _lines(graph: Graph, refused: set[str]) -> Iterator[LayerLine]:
     seen: set[Layer] = set()
     for node in graph.nodes:
@@ -108,8 +115,7 @@ def _lines(graph: Graph, refused: set[str]) -> Iterator[LayerLine]:
             continue
         seen.add(layer)
         known = layer.path not in refused and (layer.graph is not None or lookup(node.op) is not None)
-        yield LayerLine(
-            layer.path, layer.class_name, "direct" if known else "none", node.op if known else "", layer.trainable
-        )
+        route, converter = ("direct", node.op) if known else ("none", "")
+        yield LayerLine(layer.path, layer.class_name, route, converter, layer.trainable, _arrays(layer))
         if layer.graph is not None:
             yield from _lines(layer.graph, refused)

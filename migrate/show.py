@@ -89,9 +89,11 @@ def show_inspection(found: Inspection) -> None:
     console.print(f"  {counted(found.parameters)}", highlight=False)
     table = Table("layer", "class", "route", "converter", "trainable", box=None, pad_edge=False)
     for line in found.layers:
-        trains = "yes" if line.trainable else "frozen"
+        trains = ("yes" if line.trainable else "frozen") if line.weights else ""
         table.add_row(*map(plain, (line.path, line.class_name, line.route, line.converter, trains)))
-    console.print(table)
+    with console.capture() as captured:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
     if found.gaps:
         console.print(plain(str(Gaps(found.gaps))), highlight=False)
     else:
