@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise, starmap
 from typing import Any
 
-from converters.graph import Call, Graph, Module, Tree, Value, leaves, map_tree, values
+from converters.graph import Call, Graph, Module, Tree, Value, map_tree, values
 from migrate.blocks.border import difference, shrinking
-from migrate.blocks.expressions import Condition, Parameter
-from migrate.blocks.parameters import ABSENT, Parameters, same, unused, width
-from migrate.blocks.pattern import Flow, Pattern, Ref, Slot, arguments, signature
+from migrate.blocks.columns import IN_PLACE, MODULES, Columns, usual
+from migrate.blocks.expressions import Condition
+from migrate.blocks.parameters import unused, width
+from migrate.blocks.pattern import Flow, Pattern, Ref, arguments, signature
 from migrate.blocks.prefixes import own_name, prefix_of, role
 
 PARAMETERS_AT_MOST = 4  # beside the widths at the block's border
-# What stands in an optional part becomes a module, so that nn.Identity can stand there instead.
-MODULES = {
-    "F.relu": "nn.ReLU", "F.relu6": "nn.ReLU6", "F.silu": "nn.SiLU", "F.hardswish": "nn.Hardswish", "F.gelu": "nn.GELU",
-    "F.max_pool2d": "nn.MaxPool2d", "F.avg_pool2d": "nn.AvgPool2d",
-}  # fmt: skip
-# These can overwrite what they read, which saves memory and its traffic.
-IN_PLACE = {"F.relu", "F.relu6", "F.silu", "F.hardswish", "F.elu", "F.leaky_relu"}
-WORDS = {
-    "p": "drop",
-    "rate": "drop",
-    "num_features": "channels",
-    "normalized_shape": "features",
-    "negative_slope": "slope",
-}
-WIDTHS = {"in_channels", "out_channels", "num_features", "in_features", "out_features", "channels", "hidden_size"}
-FIRST = {"stride": 1, "kernel_size": 2, "p": 3, "dropout": 3, "rate": 3}
 
 
 @dataclass(eq=False)
@@ -62,17 +47,6 @@ class Template:
         }
 
 
-def usual(name: str, column: Sequence[Any]) -> Any:
-    """The default of a parameter: what most members have; None for a width, and where none is usual."""
-    if name in WIDTHS:
-        return None
-    common = max(column, key=lambda value: sum(same(value, other) for other in column))
-    most = sum(same(common, value) for value in column)
-    if name.startswith("drop") and 0.0 in column:
-        return 0.0
-    return common if 3 * most >= 2 * len(column) or isinstance(common, bool) else None
-
-
 @dataclass(frozen=True)
 class Use:
     """How a graph is an instance of a template: where each of its modules is, and the constructor's arguments."""
@@ -94,18 +68,15 @@ class _Builder:
 
     def __init__(self, pattern: Pattern, flow: Flow) -> None:
         self.pattern, self.flow = pattern, flow
-        self.count = len(pattern.members)
-        self.parameters = Parameters(self.count)
-        self.solved: dict[tuple[int, str], Any] = {}
+        self.columns = Columns(pattern)
         self.values: dict[Ref, Value] = {}
         self.made = Template(Graph("", (), ()), {})
         self.modules: list[Module] = []
         self.nodes: list[Call] = []
 
     def template(self) -> Template | None:
-        self._border()
-        conditions = self._columns()
-        if len(self.parameters.used - self.parameters.given) > PARAMETERS_AT_MOST:
+        conditions, parameters = self.columns.conditions(), self.columns.parameters
+        if len(parameters.used - parameters.given) > PARAMETERS_AT_MOST:
             return None
         inputs = [
             self._value((-1, i), [m.inputs[i] for m in self.pattern.members])
@@ -121,7 +92,7 @@ class _Builder:
             "", arguments_[0] if len(inputs) == 1 else arguments_, output, tuple(self.nodes), tuple(self.modules)
         )
         self.made.graph = graph.check()
-        self.made.parameters = dict(self._ordered())
+        self.made.parameters = dict(self.columns.ordered())
         self._outer_shape()
         self._roles()
         return self.made
@@ -148,96 +119,6 @@ class _Builder:
                 if t is not None and (name := own_name(modules[t]))
             }
             self.made.roles[key] = found.pop() if len(found) == 1 else ""
-
-    # -- numbers -----------------------------------------------------------------------------------------------
-
-    def _border(self) -> None:
-        """The widths of what goes in and comes out."""
-        for member_side, name in (("in", "in_channels"), ("out", "out_channels")):
-            column = [width(m.inputs[0] if member_side == "in" else m.output) for m in self.pattern.members]
-            if name == "out_channels" and column == self.parameters.columns.get("in_channels"):
-                self.parameters.columns["channels"] = self.parameters.columns.pop("in_channels")
-                self.parameters.given.add("channels")
-            else:
-                self.parameters.offer(name, column)
-
-    def _columns(self) -> dict[int, Condition]:
-        """Every place where numbers stand, solved; the most telling first. The conditions of optional slots."""
-        columns = sorted(self._places(), key=lambda place: place[0])
-        late = [place for place in columns if place[0] > 3]
-        self.parameters.widen([column for priority, _, _, column in columns if priority == 0])
-        for _, number, key, column in columns:
-            if column and (_ <= 3):
-                self._solve(number, key, column)
-        conditions = {}
-        optional = [(number, slot) for number, slot in enumerate(self.pattern.slots) if slot.optional]
-        for number, slot in enumerate(self.pattern.slots):
-            if slot.optional:
-                conditions[number] = self.parameters.condition(
-                    slot.present,
-                    lambda s=slot: self._flag(s),  # type: ignore[misc]
-                    strided=slot.first.target == "F.pad",
-                    shortcut=any(self._is_shortcut(n, s) for n, s in optional if s.present == slot.present),
-                )
-        for _, number, key, column in late:
-            self._solve(number, key, column)
-        return conditions
-
-    def _is_shortcut(self, number: int, slot: Slot) -> bool:
-        """A sum of what goes in and what comes out, or what brings one to the size of the other."""
-        if len(slot.first.operands) > 1:
-            return slot.first.target == "+"
-        stride = self.solved.get((number, "stride"))
-        return isinstance(stride, Parameter) and stride.name == "stride" and "stride" in self.parameters.columns
-
-    def _solve(self, number: int, key: str, column: list[Any]) -> None:
-        chosen = key not in WIDTHS | {"stride"} and not key.startswith(("kernel", "hidden"))
-        self.solved[number, key] = self.parameters.solve(
-            column, lambda: self._name(number, key), choose=chosen, border=key in WIDTHS | {"stride"}
-        )
-
-    def _places(self) -> Iterator[tuple[int, int, str, list[Any]]]:
-        """(priority, slot, key, column)"""
-        for number, slot in enumerate(self.pattern.slots):
-            if slot.first.kind in ("module", "attribute"):
-                given = [arguments(self.pattern.modules[c.target]) if c is not None else {} for c in slot.calls]
-                for key in dict.fromkeys(k for one in given for k in one):
-                    yield (
-                        FIRST.get(key, 0 if key in WIDTHS or key.endswith(("channels", "features")) else 4),
-                        number,
-                        key,
-                        [one.get(key, ABSENT) for one in given],
-                    )
-                if slot.first.kind == "attribute" or self.pattern.modules[slot.first.target].constructor == "parameter":
-                    shapes = [self.pattern.modules[c.target].args[0] if c is not None else ABSENT for c in slot.calls]
-                    yield 4, number, "shape", shapes
-            each = [_numbers(call) if call is not None else {} for call in slot.calls]
-            for key in each[slot.calls.index(slot.first)]:
-                yield 5, number, key, [one.get(key, ABSENT) for one in each]
-
-    def _name(self, number: int, key: str) -> str:
-        """What a new parameter is called."""
-        if key in ("in_channels", "out_channels", "in_features", "out_features") or WORDS.get(key) in (
-            "channels",
-            "features",
-        ):
-            return "hidden_" + ("features" if "features" in key else "channels")
-        return WORDS.get(key, key if key.isidentifier() else "padding")
-
-    def _flag(self, slot: Slot) -> str:
-        if len(slot.first.operands) > 1:
-            return "residual"
-        if slot.first.kind == "module":
-            constructor = self.pattern.modules[slot.first.target].constructor
-            return {"nn.Conv2d": "project", "nn.BatchNorm2d": "norm"}.get(constructor, "extended")
-        return "activation" if slot.first.target in MODULES and "pool" not in slot.first.target else "extended"
-
-    def _ordered(self) -> Iterator[tuple[str, list[Any]]]:
-        order = ["in_channels", "out_channels", "channels"]
-        columns = self.parameters.columns
-        rest = [name for name in columns if name not in order]
-        rest.sort(key=lambda name: (usual(name, columns[name]) is not None, isinstance(columns[name][0], bool)))
-        return ((name, columns[name]) for name in (*order, *rest) if name in self.parameters.used)
 
     # -- calls -------------------------------------------------------------------------------------------------
 
@@ -293,13 +174,15 @@ class _Builder:
         key = f"{number}"
         self.made.parts[key] = [c.target if c is not None else None for c in slot.calls]
         if first.constructor in ("parameter", "buffer"):
-            return replace(first, key=key, args=(self.solved.get((number, "shape"), first.args[0]), *first.args[1:]))
+            return replace(
+                first, key=key, args=(self.columns.solved.get((number, "shape"), first.args[0]), *first.args[1:])
+            )
         if first.graph is not None:
-            return replace(first, key=key, kwargs={k: self.solved[number, k] for k in first.kwargs})
+            return replace(first, key=key, kwargs={k: self.columns.solved[number, k] for k in first.kwargs})
         names = list(arguments(first))
         positional = max(len(m.args) for m in modules)
         written = dict.fromkeys(k for m in modules for k in (*_names(first)[:positional], *m.kwargs) if k in names)
-        solved = {k: self.solved[number, k] for k in sorted(written, key=_names(first).index)}
+        solved = {k: self.columns.solved[number, k] for k in sorted(written, key=_names(first).index)}
         leading = _names(first)[:positional]
         return replace(
             first,
@@ -360,7 +243,7 @@ class _Builder:
         count = iter(range(10_000))
 
         def numbered(leaf: Any) -> Any:
-            return self.solved.get((number, f"#{next(count)}"), leaf)
+            return self.columns.solved.get((number, f"#{next(count)}"), leaf)
 
         args, kwargs = map_tree(numbered, tree)
         return args, kwargs
@@ -396,13 +279,6 @@ def _overwriting(before: Module, module: Module) -> Module:
     if "BatchNorm" in before.constructor and f"F.{module.constructor.removeprefix('nn.').lower()}" in IN_PLACE:
         return replace(module, kwargs={**module.kwargs, "inplace": True})
     return module
-
-
-def _numbers(call: Call) -> dict[str, Any]:
-    """The literal leaves of a call, by position."""
-    return {
-        f"#{i}": leaf for i, leaf in enumerate(leaves((call.args, dict(call.kwargs)))) if not isinstance(leaf, Value)
-    }
 
 
 def _names(module: Module) -> list[str]:

@@ -13,7 +13,7 @@ from itertools import zip_longest
 
 from converters.graph import Call, Graph, Module, Tree, Value, leaves, map_tree, values
 from migrate.blocks.canonical import one_use_each
-from migrate.blocks.template import IN_PLACE
+from migrate.blocks.columns import IN_PLACE
 from migrate.emit.literals import literal
 from migrate.emit.names import identifier, unique
 
