@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from converters.errors import UserError
 from converters.weights import Array
 
+COUNTER = "num_batches_tracked"  # of PyTorch's BatchNorm; that of --exact has none
 DEPTH_AT_MOST = 4  # a checkpoint holds its state dict under a name, or under two
 PREFIXES = ("module.", "_orig_mod.", "model.")  # DistributedDataParallel, torch.compile, Lightning
 
@@ -40,9 +41,16 @@ def _load(path: Path) -> Any:
         raise UserError(
             f"{path} cannot be read as weights",
             expected="a .safetensors file, or a .pt file of a state dict or a checkpoint that holds one",
-            found=str(error).partition("\n")[0][:200],
+            found=_refusal(error),
             remedy='save it again: torch.save(model.state_dict(), "model.pt")',
         ) from error
+
+
+def _refusal(error: Exception) -> str:
+    """What is wrong with a file. torch's own words are not for users: they advise to load it as code."""
+    if isinstance(error, (OSError, SafetensorError)):
+        return str(error).partition("\n")[0][:200]
+    return "something that torch does not read as tensors and plain data"
 
 
 def _matching(tree: Any, keys: set[str], place: str = "") -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
@@ -84,22 +92,36 @@ def cast(array: Array, name: str, dtype: str) -> Array:
 
 
 def _none(path: Path, keys: Collection[str]) -> UserError:
+    tree = _load(path)
+    missing, more = _differing(tree, set(keys))
+    counters = (missing or more) and all(key.endswith(COUNTER) for key in (*missing, *more))
+    here, there = ("without", "with") if missing else ("with", "without")
     return UserError(
         f"{path} holds no weights of this model",
         expected=f"the {len(keys)} keys of its state dict: {', '.join(list(keys)[:4])} ...",
-        found=_summary(_load(path), set(keys)),
-        remedy="save model.state_dict() of the model that model.py defines, unchanged",
+        found=_summary(tree, set(keys)),
+        remedy=f"the project was written {here} --exact, the weights come from one that was written {there} it: give "
+        "the folder that they were trained in"
+        if counters
+        else "save model.state_dict() of the model that model.py defines, unchanged",
     )
+
+
+def _differing(tree: Any, keys: set[str]) -> tuple[list[str], list[str]]:
+    """(keys that the state dict of a file lacks, keys that it has beyond them)."""
+    if not isinstance(tree, Mapping):
+        return sorted(keys), []
+    nested = [value for value in tree.values() if isinstance(value, Mapping)]
+    states = [{str(key) for key, value in held.items() if isinstance(value, torch.Tensor)} for held in (tree, *nested)]
+    best = max(states, key=lambda state: len(state & keys))
+    return sorted(keys - best), sorted(best - keys)
 
 
 def _summary(tree: Any, keys: set[str]) -> str:
     """What is wrong with the state dict of a file, or what is in it at all."""
     if not isinstance(tree, Mapping):
         return f"a {type(tree).__name__}"
-    nested = [value for value in tree.values() if isinstance(value, Mapping)]
-    states = [{str(key) for key, value in held.items() if isinstance(value, torch.Tensor)} for held in (tree, *nested)]
-    best = max(states, key=lambda state: len(state & keys))
-    missing, more = sorted(keys - best), sorted(best - keys)
+    missing, more = _differing(tree, keys)
     if len(missing) < len(keys):
         told = [f"{missing[0]!r} is missing"] if missing else []
         return " and ".join(told + ([f"{more[0]!r} is there as well"] if more else []))

@@ -13,8 +13,10 @@ from typing import Any, Literal
 import click
 
 import migrate
+from converters.errors import UserError
 from migrate.coexist import keep_apart
 from migrate.command import (
+    AFTER,
     CLASS_NAME,
     EXACT,
     FLAT,
@@ -209,7 +211,7 @@ def backport(
     click.option("--python", default="", help="The interpreter that the script runs with."),
     click.option("--timeout", type=float, help="Seconds without a sign of life after which the script has hung."),
     click.option("--max-data", type=float, default=4.0, help="Gigabytes of arrays that a script may give: 4."),
-    arguments=(click.argument("model", nargs=-1, metavar="MODEL", type=click.Path(path_type=Path)),),
+    arguments=(click.argument("model", nargs=-1, metavar="[MODEL]", type=click.Path(path_type=Path)),),
 )
 def scaffold(
     model: tuple[Path, ...], output: Path, weights: Path | None, input_shape: str | None,
@@ -218,10 +220,16 @@ def scaffold(
 ) -> None:  # fmt: skip
     """Writes the PyTorch project of MODEL, or of a Keras training script, with a training project around it."""
     from migrate.scaffold.fitting import parsed_callback, parsed_class_weight
-    from migrate.show import show_conversion, show_observed
+    from migrate.show import show_conversion, show_next, show_observed
 
-    if script is None and len(model) != 1:
-        raise click.UsageError("one MODEL is needed, or --script FILE", click.get_current_context())
+    before = model[: len(model) - click.get_current_context().meta[AFTER]]
+    if (script is None and len(model) != 1) or (script is not None and before):
+        raise UserError(
+            "scaffold takes one model file, or a training script",
+            expected="MODEL, or --script FILE, whose own arguments stand after --",
+            found=", ".join([*map(str, model), *([f"--script {script}"] if script is not None else [])]) or "neither",
+            remedy="tf2torch scaffold MODEL -o DIR, or tf2torch scaffold --script FILE -o DIR -- ARGUMENTS",
+        )
     paths = {"script": script, "script_args": list(map(str, model))} if script is not None else {"model": model[0]}
     with progress_bar(hidden=quiet or as_json, verbose=verbose) as progress:
         done = migrate.scaffold(
@@ -232,3 +240,5 @@ def scaffold(
             progress=progress, hear=progress if verbose else None,
         )  # fmt: skip
     tell(done, show_observed if script is not None else show_conversion, as_json=as_json, quiet=quiet)
+    if not (as_json or quiet):
+        show_next(output)

@@ -66,6 +66,17 @@ def main() -> None:
     """Saved Keras models -> PyTorch projects that stand alone."""
 
 
+AFTER = "tf2torch.after"
+
+
+class Command(click.Command):
+    """A command that knows how many of its arguments stood after `--`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[AFTER] = len(args) - args.index("--") - 1 if "--" in args else 0
+        return super().parse_args(ctx, args)
+
+
 def command(
     *options: Any, arguments: tuple[Any, ...] = (MODEL,), talking: tuple[Any, ...] = TALKING
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -92,7 +103,7 @@ def command(
 
         for option in reversed((*arguments, *options, *talking)):
             run = option(run)
-        return main.command(name=function.__name__.rstrip("_"), help=function.__doc__)(run)
+        return main.command(cls=Command, name=function.__name__.rstrip("_"), help=function.__doc__)(run)
 
     return decorate
 

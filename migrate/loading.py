@@ -45,10 +45,16 @@ def read_migration(folder: Path) -> dict[str, Any]:
         raise UserError(
             f"{folder} is not a converted model",
             expected="a folder with model.py, weights.safetensors and migration.json",
-            found=str(error),
+            found=_lack(folder) or str(error)[:200],
             remedy="tf2torch convert MODEL -o DIR makes one",
         ) from error
     return migration
+
+
+def _lack(folder: Path) -> str:
+    if (folder / "migration.json").exists():
+        return ""
+    return "a folder without migration.json" if folder.is_dir() else "a file" if folder.exists() else "no such folder"
 
 
 def _module(folder: Path) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -39,6 +41,11 @@ def show_observed(done: Observed) -> None:
     print(f"as line {done.record['line']} of the script calls fit: {summary(done.record)}")
     for note in done.record["notes"]:
         print(f"note: {note}")
+
+
+def show_next(folder: Path) -> None:
+    """What to do with a training project."""
+    print(f"next: cd {quote(str(folder))} && pip install -r requirements.txt && python train.py")
 
 
 def show_capture(bundle: Bundle) -> None:

@@ -15,7 +15,7 @@ from migrate.write import nbytes, replaced, write_safetensors
 # What a project holds that was made from the old weights, and what to do about it.
 STALE = {
     "reference.safetensors": "test_parity.py compares with the old weights: run tf2torch verify again",
-    "optimizer.safetensors": "it is the optimizer state of the old weights: train without it, or scaffold again",
+    "optimizer.safetensors": "that of the old weights: python train.py --no-keep-optimizer-state, or scaffold again",
 }
 
 

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 import migrate
 from converters.errors import UserError
 from converters.weights import from_json
+from migrate.checkpoint import read_state
 from migrate.loading import read_migration
 from migrate.pipeline import convert_file
 from migrate.readers import read
@@ -241,7 +242,28 @@ def test_no_code_of_a_checkpoint_is_run(
     torch.save({"model": Evil()}, tmp_path / "evil.pt")
     with pytest.raises(UserError, match="cannot be read as weights"):
         migrate.backport(plain[1], plain[0], tmp_path / "new.keras", weights=tmp_path / "evil.pt")
+    (tmp_path / "model.pt").write_text("import torch")
+    for file in ("evil.pt", "model.pt"):
+        with pytest.raises(UserError) as error:
+            migrate.backport(plain[1], plain[0], tmp_path / "new.keras", weights=tmp_path / file)
+        assert "weights_only" not in str(error.value), "torch's advice to load it as code"
     assert not (tmp_path / "ran").exists()
+
+
+def test_weights_of_the_other_form_are_told(tmp_path: Path) -> None:
+    """The BatchNorm of --exact counts no batches: its weights lack a key, or have one too many."""
+    state = {"bn.weight": torch.zeros(2), "bn.num_batches_tracked": torch.zeros(())}
+    torch.save(state, tmp_path / "plain.pt")
+    torch.save({"bn.weight": torch.zeros(2)}, tmp_path / "exact.pt")
+    for name, keys, words in (("exact", [*state], "written without --exact"), ("plain", ["bn.weight"], "with --exact")):
+        with pytest.raises(UserError, match=f"{words}, the weights come from one"):
+            read_state(tmp_path / f"{name}.pt", keys)
+
+
+def test_a_folder_that_is_none(plain: tuple[Path, Path], tmp_path: Path) -> None:
+    for folder, found in ((tmp_path / "nodir", "no such folder"), (tmp_path, "a folder without migration.json")):
+        with pytest.raises(UserError, match=f"found: {found}"):
+            migrate.backport(folder, plain[0], tmp_path / "new.keras")
 
 
 def test_where_it_writes(plain: tuple[Path, Path], tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 import zipfile
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +19,14 @@ from click.testing import CliRunner
 
 import migrate
 from converters.errors import UserError
+from converters.training import callbacks, optimizer_classes
+from converters.training.config import snake
+from converters.training.losses import MAKERS as LOSS_MAKERS
+from converters.training.metrics import MAKERS as METRIC_MAKERS
 from migrate.cli import main
 from migrate.outputs import renamed
+from migrate.scaffold import typed
+from migrate.scaffold.plan import Options
 from parity_tests import projects
 
 PROGRAMS = {"train.py", "data.py", "evaluate.py", "predict.py", "export.py"}
@@ -288,6 +295,49 @@ def test_strings_of_a_file_stay_strings(tmp_path: Path) -> None:
     text = (tmp_path / "evil" / "train.py").read_text()
     compile(text, "train.py", "exec")
     assert not [line for line in text.splitlines() if line.strip().startswith("import os")]
+
+
+TABLES = {
+    "losses": (typed.LOSSES, LOSS_MAKERS), "optimizers": (typed.OPTIMIZERS, optimizer_classes.MAKERS),
+    "metrics": (typed.METRICS, METRIC_MAKERS), "callbacks": (typed.CALLBACKS, callbacks.MAKERS),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", TABLES)
+def test_names_that_are_shown_are_those_that_are_known(what: str) -> None:
+    shown, known = TABLES[what]
+    assert {snake(name) for name in shown} == known.keys()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"callbacks": [{"class_name": "EarlyStopping", "config": {"patienc": 3}}]}, ["'patienc'", "write 'patience'"]),
+        ({"callbacks": [{"class_name": "EarlyStoping"}]}, ["--callback", "write 'EarlyStopping'", "CSVLogger"]),
+        ({"loss": "binary_crosentropy"}, ["--loss", "write 'BinaryCrossentropy'", "MeanSquaredError"]),
+        ({"optimizer": "adm"}, ["--optimizer", "write 'Adam'", "Lion"]),
+        ({"metrics": ("mse", "acuracy")}, ["--metrics 'acuracy'", "write 'Accuracy'", "AUC"]),
+        ({"loss": "nonsense"}, ["--allow-todo"]),
+    ],
+)
+def test_misspelt_names_are_told_with_those_there_are(options: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(UserError) as error:
+        typed.check_typed(Options(**options))
+    for word in ("expected:", "found:", "what to do:", *words):
+        assert word in str(error.value)
+    assert "damaged" not in str(error.value)
+
+
+def test_names_and_arguments_that_exist_pass() -> None:
+    called = [{"class_name": "EarlyStopping", "config": {"patience": 3, "verbose": 1}}, {"class_name": "History"}]
+    typed.check_typed(Options(optimizer="adam_w", loss="mse", metrics=("acc", "AUC"), callbacks=tuple(called)))
+    typed.check_typed(Options(loss="mine", callbacks=({"class_name": "Mine"},), allow_todo=True))
+
+
+def test_the_next_step_is_said_unless_quiet(tmp_path: Path) -> None:
+    model = projects.fitted() / "mlp" / "initial.keras"
+    assert f"next: cd {tmp_path / 'loud'} && pip install" in scaffold(model, "-o", tmp_path / "loud")[1]
+    assert scaffold(model, "-o", tmp_path / "quiet", "--quiet") == (0, "")
 
 
 @pytest.mark.parametrize(

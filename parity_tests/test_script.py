@@ -228,6 +228,14 @@ def test_arguments_without_sense_are_refused(tmp_path: Path, options: list[objec
     assert CliRunner().invoke(main, line).exit_code == 2
 
 
+@pytest.mark.parametrize("options", [[], ["a.keras", "--script", SEED], ["a", "--script", SEED, "--", "--fast"]])
+def test_a_model_or_a_script_not_both(tmp_path: Path, options: list[object]) -> None:
+    done = CliRunner().invoke(main, ["scaffold", "-o", str(tmp_path / "out"), "--trust", *map(str, options)])
+    assert done.exit_code == 2
+    assert "one model file, or a training script" in done.output and "itself" not in done.output
+    assert "[MODEL]" in CliRunner().invoke(main, ["scaffold", "--help"]).output
+
+
 def test_a_script_that_hangs_is_ended(tmp_path: Path) -> None:
     text = "import time; time.sleep(60)"
     with pytest.raises(UserError, match="no sign of life"):

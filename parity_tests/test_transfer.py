@@ -210,11 +210,13 @@ def test_command(plain: tuple[Path, Path], bench: Bench, tmp_path: Path) -> None
     path = bench.ask(scripts()[1])["paths"][0]
     convert_file(plain[0], tmp_path / "out")
     (tmp_path / "out" / "reference.safetensors").write_bytes(b"")
+    (tmp_path / "out" / "optimizer.safetensors").write_bytes(b"")
     result = tf2torch("transfer", path, tmp_path / "out")
     assert (
         result.exit_code == 0
         and "layers have other names there" in result.output
         and "tf2torch verify" in result.output
+        and "train.py --no-keep-optimizer-state" in result.output
     )
     found = json.loads(tf2torch("transfer", path, tmp_path / "out", "--json").stdout)
     assert found["ok"] and found["renamed"] == {} and found["tensors"] > 10

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -50,6 +50,16 @@ def callback(config: Any) -> Piece | None:
     piece = maker(options)
     options.done()
     return piece
+
+
+def arguments(class_name: str, settings: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """(arguments that the callback has not, those that it has)."""
+    maker = MAKERS.get(snake(class_name))
+    if maker is None:
+        return [], []
+    options = Options(f"the callback {class_name}", settings, "verbose", "name")
+    maker(options)
+    return options.left, options.asked
 
 
 def _monitor(options: Options) -> dict[str, str]:

@@ -60,10 +60,20 @@ class Options:
 
     def __init__(self, where: str, config: Mapping[str, Any], *ignored: str) -> None:
         self._where, self._left = where, {key: value for key, value in config.items() if key not in ignored}
+        self.asked: list[str] = []  # every key that there is
+
+    @property
+    def left(self) -> list[str]:
+        """The keys that nobody took and that say something."""
+        return [key for key, value in self._left.items() if value is not None and value is not False]
+
+    def _take(self, key: str, default: Any = None) -> Any:
+        self.asked += [key] if key not in self.asked else []
+        return self._left.pop(key, default)
 
     def number(self, key: str, default: float | None = None) -> float:
         """A finite or infinite number."""
-        value = self._left.pop(key, None)
+        value = self._take(key)
         value = default if value is None else value
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             self._wrong(key, value, "a number")
@@ -71,27 +81,27 @@ class Options:
 
     def optional(self, key: str, default: float | None = None) -> float | None:
         """A number or None; the default only where the key is missing."""
-        if key not in self._left:
-            return default
-        return self.number(key) if self._left[key] is not None else self._left.pop(key)
+        if self._left.get(key) is not None:
+            return self.number(key)
+        value: float | None = self._take(key, default)
+        return value
 
     def flag(self, key: str, default: bool = False) -> bool:
-        value = self._left.pop(key, default)
+        value = self._take(key, default)
         if not isinstance(value, bool):
             self._wrong(key, value, "true or false")
         return value
 
     def value(self, key: str, default: Any = None) -> Any:
-        return self._left.pop(key, default)
+        return self._take(key, default)
 
     def done(self) -> None:
         """Nothing may be left but what says nothing."""
-        for key, value in self._left.items():
-            if value is not None and value is not False:
-                raise Unsupported(
-                    f"the config key {key}={value!r:.80} is not known for {self._where}",
-                    "check that the file is not damaged; if it comes from a newer Keras, update tf2torch",
-                )
+        for key in self.left:
+            raise Unsupported(
+                f"the config key {key}={self._left[key]!r:.80} is not known for {self._where}",
+                "check that the file is not damaged; if it comes from a newer Keras, update tf2torch",
+            )
 
     def _wrong(self, key: str, value: Any, expected: str) -> NoReturn:
         raise Unsupported(f"{self._where}: the config says {key}={value!r:.80}, expected {expected}", DAMAGED)

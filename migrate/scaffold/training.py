@@ -11,6 +11,7 @@ from converters.training import Call, Loss, Name, Optimizer, Output, Piece, loss
 from converters.training.metrics import Metric, metric
 from migrate.scaffold.fitting import callbacks_of, changes_rate, class_weights_of
 from migrate.scaffold.plan import Plan, output_of, trainable_variables
+from migrate.scaffold.typed import check_typed
 from migrate.scaffold.weights import Rules, rules_of
 
 DEFAULT_LOSS = {"softmax": "sparse_categorical_crossentropy", "sigmoid": "binary_crossentropy", "": "mse"}
@@ -70,6 +71,7 @@ def training_of(plan: Plan) -> Training:
     """The pieces. Raises UserError that names what is not Keras' own."""
     compiled, options = plan.compiled, plan.options
     try:
+        check_typed(options)
         todo: list[str] = []
         callbacks_todo: list[str] = []
         made = tuple(_losses(plan, todo))
