@@ -1,0 +1,147 @@
+"""The places of a block where numbers stand -> parameters, formulas of them, and conditions of optional parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from converters.graph import Call, Value, leaves
+from migrate.blocks.expressions import Condition, Parameter
+from migrate.blocks.parameters import ABSENT, Parameters, same, width
+from migrate.blocks.pattern import Pattern, Slot, arguments
+
+# What stands in an optional part becomes a module, so that nn.Identity can stand there instead.
+MODULES = {
+    "F.relu": "nn.ReLU", "F.relu6": "nn.ReLU6", "F.silu": "nn.SiLU", "F.hardswish": "nn.Hardswish", "F.gelu": "nn.GELU",
+    "F.max_pool2d": "nn.MaxPool2d", "F.avg_pool2d": "nn.AvgPool2d",
+}  # fmt: skip
+# These can overwrite what they read, which saves memory and its traffic.
+IN_PLACE = {"F.relu", "F.relu6", "F.silu", "F.hardswish", "F.elu", "F.leaky_relu"}
+WORDS = {
+    "p": "drop",
+    "rate": "drop",
+    "num_features": "channels",
+    "normalized_shape": "features",
+    "negative_slope": "slope",
+}
+WIDTHS = {"in_channels", "out_channels", "num_features", "in_features", "out_features", "channels", "hidden_size"}
+FIRST = {"stride": 1, "kernel_size": 2, "p": 3, "dropout": 3, "rate": 3}
+
+
+def usual(name: str, column: Sequence[Any]) -> Any:
+    """The default of a parameter: what most members have; None for a width, and where none is usual."""
+    if name in WIDTHS:
+        return None
+    common = max(column, key=lambda value: sum(same(value, other) for other in column))
+    most = sum(same(common, value) for value in column)
+    if name.startswith("drop") and 0.0 in column:
+        return 0.0
+    return common if 3 * most >= 2 * len(column) or isinstance(common, bool) else None
+
+
+class Columns:
+    """The numbers of one pattern: a column holds what stands in one place of each member.
+
+    `solved`: (slot, name of the place) -> the literal or formula that stands there in the class.
+    """
+
+    def __init__(self, pattern: Pattern) -> None:
+        self.pattern = pattern
+        self.parameters = Parameters(len(pattern.members))
+        self.solved: dict[tuple[int, str], Any] = {}
+        self._border()
+
+    def _border(self) -> None:
+        """The widths of what goes in and comes out."""
+        for member_side, name in (("in", "in_channels"), ("out", "out_channels")):
+            column = [width(m.inputs[0] if member_side == "in" else m.output) for m in self.pattern.members]
+            if name == "out_channels" and column == self.parameters.columns.get("in_channels"):
+                self.parameters.columns["channels"] = self.parameters.columns.pop("in_channels")
+                self.parameters.given.add("channels")
+            else:
+                self.parameters.offer(name, column)
+
+    def conditions(self) -> dict[int, Condition]:
+        """Solves every place, the most telling first; the conditions of optional slots."""
+        columns = sorted(self._places(), key=lambda place: place[0])
+        late = [place for place in columns if place[0] > 3]
+        self.parameters.widen([column for priority, _, _, column in columns if priority == 0])
+        for _, number, key, column in columns:
+            if column and (_ <= 3):
+                self._solve(number, key, column)
+        conditions = {}
+        optional = [(number, slot) for number, slot in enumerate(self.pattern.slots) if slot.optional]
+        for number, slot in enumerate(self.pattern.slots):
+            if slot.optional:
+                conditions[number] = self.parameters.condition(
+                    slot.present,
+                    lambda s=slot: self._flag(s),  # type: ignore[misc]
+                    strided=slot.first.target == "F.pad",
+                    shortcut=any(self._is_shortcut(n, s) for n, s in optional if s.present == slot.present),
+                )
+        for _, number, key, column in late:
+            self._solve(number, key, column)
+        return conditions
+
+    def _is_shortcut(self, number: int, slot: Slot) -> bool:
+        """A sum of what goes in and what comes out, or what brings one to the size of the other."""
+        if len(slot.first.operands) > 1:
+            return slot.first.target == "+"
+        stride = self.solved.get((number, "stride"))
+        return isinstance(stride, Parameter) and stride.name == "stride" and "stride" in self.parameters.columns
+
+    def _solve(self, number: int, key: str, column: list[Any]) -> None:
+        chosen = key not in WIDTHS | {"stride"} and not key.startswith(("kernel", "hidden"))
+        self.solved[number, key] = self.parameters.solve(
+            column, lambda: self._name(number, key), choose=chosen, border=key in WIDTHS | {"stride"}
+        )
+
+    def _places(self) -> Iterator[tuple[int, int, str, list[Any]]]:
+        """(priority, slot, key, column)"""
+        for number, slot in enumerate(self.pattern.slots):
+            if slot.first.kind in ("module", "attribute"):
+                given = [arguments(self.pattern.modules[c.target]) if c is not None else {} for c in slot.calls]
+                for key in dict.fromkeys(k for one in given for k in one):
+                    yield (
+                        FIRST.get(key, 0 if key in WIDTHS or key.endswith(("channels", "features")) else 4),
+                        number,
+                        key,
+                        [one.get(key, ABSENT) for one in given],
+                    )
+                if slot.first.kind == "attribute" or self.pattern.modules[slot.first.target].constructor == "parameter":
+                    shapes = [self.pattern.modules[c.target].args[0] if c is not None else ABSENT for c in slot.calls]
+                    yield 4, number, "shape", shapes
+            each = [_numbers(call) if call is not None else {} for call in slot.calls]
+            for key in each[slot.calls.index(slot.first)]:
+                yield 5, number, key, [one.get(key, ABSENT) for one in each]
+
+    def _name(self, number: int, key: str) -> str:
+        """What a new parameter is called."""
+        if key in ("in_channels", "out_channels", "in_features", "out_features") or WORDS.get(key) in (
+            "channels",
+            "features",
+        ):
+            return "hidden_" + ("features" if "features" in key else "channels")
+        return WORDS.get(key, key if key.isidentifier() else "padding")
+
+    def _flag(self, slot: Slot) -> str:
+        if len(slot.first.operands) > 1:
+            return "residual"
+        if slot.first.kind == "module":
+            constructor = self.pattern.modules[slot.first.target].constructor
+            return {"nn.Conv2d": "project", "nn.BatchNorm2d": "norm"}.get(constructor, "extended")
+        return "activation" if slot.first.target in MODULES and "pool" not in slot.first.target else "extended"
+
+    def ordered(self) -> Iterator[tuple[str, list[Any]]]:
+        order = ["in_channels", "out_channels", "channels"]
+        columns = self.parameters.columns
+        rest = [name for name in columns if name not in order]
+        rest.sort(key=lambda name: (usual(name, columns[name]) is not None, isinstance(columns[name][0], bool)))
+        return ((name, columns[name]) for name in (*order, *rest) if name in self.parameters.used)
+
+
+def _numbers(call: Call) -> dict[str, Any]:
+    """The literal leaves of a call, by position."""
+    return {
+        f"#{i}": leaf for i, leaf in enumerate(leaves((call.args, dict(call.kwargs)))) if not isinstance(leaf, Value)
+    }
