@@ -47,6 +47,16 @@ def test_dropout_of_inputs_hides_a_feature_at_all_steps() -> None:
     assert not (dropped[0] == dropped).all(), "each row has its own"
 
 
+def test_dropout_of_samples_hides_all_of_one() -> None:
+    torch.manual_seed(0)
+    layer = noise.SampleDropout(0.25).train()
+    dropped = layer(torch.ones(4000, 3, 2, 2))
+    assert (dropped == dropped[:, :1, :1, :1]).all(), "the same for all of a sample"
+    torch.testing.assert_close(dropped.unique(), torch.tensor([0.0, 1 / 0.75]))
+    assert abs(dropped.mean().item() - 1) < 0.03, "what stays is scaled up"
+    assert (layer.eval()(dropped) == dropped).all(), "nothing in inference"
+
+
 @pytest.mark.parametrize("kind", STEPWISE)
 def test_dropout_of_gates_lasts_for_a_sequence(kind: str) -> None:
     torch.manual_seed(0)

@@ -38,6 +38,13 @@ class SharedDropout(nn.Module):
         return x * nn.functional.dropout(x.new_ones(sizes), self.rate) if self.training else x
 
 
+class SampleDropout(nn.Dropout):
+    """Dropout of whole samples, as of the residual branch of a network with stochastic depth."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * super().forward(x.new_ones(x.shape[0], *[1] * (x.ndim - 1))) if self.training else x
+
+
 class StochasticDepth(nn.Module):
     """Drops all of a sample in training, with probability `rate`; what stays is scaled up."""
 

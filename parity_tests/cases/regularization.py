@@ -4,6 +4,7 @@ from parity_tests.case import case
 
 CASES = [
     case("dropout", "Dense(4), Dropout(0.5)", (5,)),
+    case("dropout of whole samples", "Conv2D(3, 2), Dropout(0.5, noise_shape=(None, 1, 1, 1))", (5, 4, 2)),
     case("dropout with noise shape", "Dropout(0.5, noise_shape=(None, 1, 4))", (5, 4)),
     case("spatial dropout", "Conv2D(4, 3), SpatialDropout2D(0.5)", (6, 6, 2), permutes=0),
     case("spatial dropout 1d", "SpatialDropout1D(0.5)", (6, 2)),
