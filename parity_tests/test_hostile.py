@@ -165,3 +165,16 @@ def test_words_and_literals(name: str) -> None:
 def test_literals_as_people_write_them(value: Any, text: str) -> None:
     assert literal(value) == text
     assert eval(literal(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("resnet152v2", "ResNet152V2"),
+        ("mobilenetv2_1.00_224", "MobileNetV2"),
+        ("digits_cnn", "DigitsCNN"),
+        ("conv2", "Conv2"),
+    ],
+)
+def test_names_of_classes_as_people_write_them(name: str, wanted: str) -> None:
+    assert class_name_of(name, "Model") == wanted

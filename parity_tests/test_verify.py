@@ -283,3 +283,9 @@ def test_autocast(name: str, subjects: Mapping[str, Subject]) -> None:
     with torch.no_grad():
         last *= -1.0
     assert not check_autocast(emitted, subject.bundle, "bfloat16").passed
+
+
+def test_readme_says_the_keys_of_a_dict(subjects: Mapping[str, Subject]) -> None:
+    text = (subjects["keyed"].project / "README.md").read_text()
+    assert "`forward` returns a dict with the keys `" in text
+    assert "returns a dict" not in (subjects["cnn"].project / "README.md").read_text()

@@ -199,7 +199,9 @@ def _capitalized(word: str) -> str:
         if word.lower().startswith(known):
             rest = word[len(known) :]
             return CAPITALS[known] + (
-                re.sub(r"^v(?=\d)", "V", rest) if not rest[:1].isalpha() or rest[:1] in "vV" else _capitalized(rest)
+                re.sub(r"^(\d*)v(?=\d)", r"\1V", rest)
+                if not rest[:1].isalpha() or rest[:1] in "vV"
+                else _capitalized(rest)
             )
     if re.fullmatch(r"[vV]\d+\w*", word):
         return word.upper()

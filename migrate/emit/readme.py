@@ -9,6 +9,7 @@ from migrate.emit.literals import literal, prose
 from migrate.emit.names import argument_names
 from migrate.emit.project import Project, layer_entries, named_outputs
 from migrate.emit.shapes import shape_text
+from migrate.outputs import output_keys
 
 PREPROCESSING = {"Rescaling", "Normalization", "Resizing", "CenterCrop"}
 
@@ -53,6 +54,9 @@ def _interface(project: Project) -> Iterator[str]:
         yield _row("input", name, value)
     for value in outputs:
         yield _row("output", value.name, value)
+    if keys := output_keys(project.source.outputs):
+        yield ""
+        yield f"`forward` returns a dict with the keys {', '.join(f'`{prose(key)}`' for key in keys)}."
     moved = [v for v in inputs if v.rank in (4, 5) and not v.arrangement.is_as_written]
     if moved:
         order = ", ".join(map(str, getattr(moved[0].arrangement, "axes", ())))

@@ -45,9 +45,8 @@ def data_readme(plan: Plan) -> str:
     """The section of README.md that says what data train.py takes: what data.py says of itself."""
     said = ast.get_docstring(ast.parse(data_files(plan)["data.py"])) or ""
     lines = ["## Data", "", said]
-    if keys := output_keys(plan.source.outputs):
-        returned = ", ".join(f"`{prose(key)}`" for key in keys)
-        lines += ["", f"`forward` returns a dict with the keys {returned}, by which targets and predictions are named."]
+    if output_keys(plan.source.outputs):
+        lines += ["", "Targets and predictions are named by the keys of the dict that `forward` returns."]
     if plan.data == "tfrecord":
         lines += ["", "`python to_webdataset.py data train.tar` writes the records into a WebDataset, once."]
     return "\n".join(lines) + "\n"
