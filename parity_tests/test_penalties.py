@@ -6,6 +6,7 @@ import torch
 
 from converters.errors import Unsupported
 from converters.training import build
+from converters.training.local.penalties import ActivityPenalty
 from converters.training.weights import activity_regularizer, constraint, regularizer
 from parity_tests import training_cases as cases
 from parity_tests.training import VARIABLES, Holder, config, reference, to_torch
@@ -56,3 +57,13 @@ def test_refused(make):
     with pytest.raises(Unsupported) as refusal:
         make({"class_name": "Mine", "config": {}, "module": "my", "registered_name": "my>Mine"}, VARIABLES[0])
     assert refusal.value.way_out
+
+
+def test_penalty_of_what_is_overwritten_later():
+    norm, x = torch.nn.BatchNorm1d(3).double(), torch.randn(4, 3, dtype=torch.float64)
+    penalty = ActivityPenalty(norm, l2=0.1)
+    (torch.relu_(norm(x)).sum() + penalty.take()).backward()
+    again = torch.nn.BatchNorm1d(3).double()
+    y = again(x)
+    (torch.relu(y).sum() + 0.1 * y.square().sum() / 4).backward()
+    torch.testing.assert_close(norm.weight.grad, again.weight.grad)

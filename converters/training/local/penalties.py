@@ -29,7 +29,7 @@ class ActivityPenalty:
         module.register_forward_hook(self.watch)
 
     def watch(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        penalty = l1_l2(output, self.l1, self.l2)
+        penalty = l1_l2(output.clone(), self.l1, self.l2)  # an activation in place overwrites the output
         self.total = self.total.to(penalty) + (penalty / len(output) if self.per_sample else penalty)
 
     def take(self) -> Tensor:
