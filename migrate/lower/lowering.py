@@ -92,16 +92,14 @@ class Lowering(Pen):
         return value
 
     def _output(self, source: Value, inputs: Tree, top: bool) -> Value:
-        """The interface: images channels first if the inputs are, everything else as Keras had it."""
+        """The interface: images channels first if the inputs are, else as Keras had it; nested, as it is."""
         value = self.lowered[source]
-        if not top:
-            return value
         images = value.rank in (4, 5) and any(
             v.rank in (4, 5) and not v.arrangement.is_as_written for v in values(inputs)
         )
         if images and value not in self.reshaped:
             return self.coerce(value, channels_first(value.rank), "")
-        return self.coerce(value, as_written(value.rank), "")
+        return self.coerce(value, as_written(value.rank), "") if top else value
 
     def _node(self, node: Node) -> None:
         op, layer = node.op, node.layer
