@@ -98,12 +98,12 @@ def calibrate(keras, model, random):
     class: such a model shows no errors.
     """
     layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    momenta = [layer.momentum for layer in layers]
+    kept = [(layer, layer.momentum) for layer in layers]
     for layer in layers:
         layer.momentum = 0.0
     shape = [8] + [size or 64 for size in model.inputs[0].shape[1:]]
     model(random.normal(0, 100, shape).astype("float32"), training=True)
-    for layer, momentum in zip(layers, momenta, strict=True):
+    for layer, momentum in kept:
         layer.momentum = momentum
         variance = np.asarray(layer.moving_variance)
         layer.moving_variance.assign(variance * random.uniform(0.5, 2.0, variance.shape).astype("float32"))
