@@ -6,6 +6,7 @@ a `Graph` of `Call`s, each of which is one torch call that the emitter will prin
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -173,6 +174,11 @@ class Graph:
     def borrowed(self) -> set[str]:
         """The keys of modules that are made elsewhere."""
         return {target[0] for target, _ in self.ties if len(target) == 1}
+
+    def uses(self) -> Counter[Value]:
+        """How often each value is read; to be an output is to be read once more."""
+        read = Counter(operand for node in self.nodes for operand in values((node.args, node.kwargs)))
+        return read + Counter(values(self.outputs))
 
     def check(self) -> Graph:
         """Every operand is made before it is used, and nothing is made twice."""

@@ -44,6 +44,9 @@ def FEATURES_LAST(inputs: Sequence[Any], config: Mapping[str, Any]) -> list[Arra
     return [Perm((*(a for a in range(x.rank) if a not in axes), *axes))]
 
 
+FEATURES_LAST.follows = True  # type: ignore[attr-defined]  # an image before it may be channels first
+
+
 def _axes(axis: Axis, rank: int) -> tuple[int, ...]:
     return tuple(sorted(positive(a, rank) for a in ((axis,) if isinstance(axis, int) else axis)))
 

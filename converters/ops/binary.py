@@ -164,7 +164,7 @@ def select(layer: LayerHandle, condlist: Sequence[Any], choicelist: Sequence[Any
     )
     masks = [truth(layer, mask) for mask in given[: len(condlist)]]
     pairs = list(zip(masks, given[len(condlist) : -1], strict=True))
-    return reduce(lambda rest, pair: choose(layer, pair[0], pair[1], rest), reversed(pairs), given[-1])  # type: ignore[no-any-return]
+    return reduce(lambda rest, pair: choose(layer, pair[0], pair[1], rest), reversed(pairs), given[-1])  # type: ignore[no-any-return]  # one value
 
 
 @converts("ops.IsIn", layout=ANY)

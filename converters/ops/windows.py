@@ -28,7 +28,7 @@ def max_pool(
     padding: Padding = "valid",
     data_format: DataFormat | None = "channels_last",
 ) -> Value:
-    return pooling.max_pooling(layer, inputs, pool_size=pool_size, strides=strides, padding=padding)  # type: ignore[no-any-return]
+    return pooling.max_pooling(layer, inputs, pool_size=pool_size, strides=strides, padding=padding)  # type: ignore[no-any-return]  # one value
 
 
 @converts("ops.AveragePool", layout=SPATIAL)
@@ -41,7 +41,7 @@ def average_pool(
     padding: Padding = "valid",
     data_format: DataFormat | None = "channels_last",
 ) -> Value:
-    return pooling.average_pooling(layer, inputs, pool_size=pool_size, strides=strides, padding=padding)  # type: ignore[no-any-return]
+    return pooling.average_pooling(layer, inputs, pool_size=pool_size, strides=strides, padding=padding)  # type: ignore[no-any-return]  # one value
 
 
 @converts("ops.Conv", "ops.DepthwiseConv", layout=SPATIAL)

@@ -5,12 +5,11 @@ A chain is worth a class where that saves lines: what its members took, less wha
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from converters.graph import Call, Graph, Value, values
+from converters.graph import Call, Graph, Value
 from migrate.blocks.merging import merge, unify
 from migrate.blocks.pattern import Member, Pattern, Tokens, exact, heavy, shared_modules
 
@@ -79,7 +78,7 @@ def _member(calls: Sequence[Call]) -> Member:
 
 def straight_chains(graph: Graph, tokens: Tokens) -> list[list[Call]]:
     """The longest runs of calls of which each is the only reader of the one before."""
-    uses = Counter(v for call in graph.nodes for v in call.operands) + Counter(values(graph.outputs))  # type: ignore[union-attr]
+    uses = graph.uses()
     shared = shared_modules(graph)
     blocks = {module.key for module in graph.modules if module.graph is not None}
     open_ends: dict[Value, list[Call]] = {}

@@ -6,17 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from converters.graph import Call, Value, leaves
+from migrate.blocks.activations import MODULES
 from migrate.blocks.expressions import Condition, Parameter
 from migrate.blocks.parameters import ABSENT, Parameters, same, width
 from migrate.blocks.pattern import Pattern, Slot, arguments
 
-# What stands in an optional part becomes a module, so that nn.Identity can stand there instead.
-MODULES = {
-    "F.relu": "nn.ReLU", "F.relu6": "nn.ReLU6", "F.silu": "nn.SiLU", "F.hardswish": "nn.Hardswish", "F.gelu": "nn.GELU",
-    "F.max_pool2d": "nn.MaxPool2d", "F.avg_pool2d": "nn.AvgPool2d",
-}  # fmt: skip
-# These can overwrite what they read, which saves memory and its traffic.
-IN_PLACE = {"F.relu", "F.relu6", "F.silu", "F.hardswish", "F.elu", "F.leaky_relu"}
 WORDS = {
     "p": "drop",
     "rate": "drop",
@@ -25,6 +19,7 @@ WORDS = {
     "negative_slope": "slope",
 }
 WIDTHS = {"in_channels", "out_channels", "num_features", "in_features", "out_features", "channels", "hidden_size"}
+EARLY = 3  # the last priority of what is solved before the conditions, which ask for it
 FIRST = {"stride": 1, "kernel_size": 2, "p": 3, "dropout": 3, "rate": 3}
 
 
@@ -63,22 +58,21 @@ class Columns:
 
     def conditions(self) -> dict[int, Condition]:
         """Solves every place, the most telling first; the conditions of optional slots."""
-        columns = sorted(self._places(), key=lambda place: place[0])
-        late = [place for place in columns if place[0] > 3]
-        self.parameters.widen([column for priority, _, _, column in columns if priority == 0])
-        for _, number, key, column in columns:
-            if column and (_ <= 3):
-                self._solve(number, key, column)
-        conditions = {}
+        places = sorted(self._places(), key=lambda place: place[0])
+        early, late = ([place for place in places if (place[0] <= EARLY) == first] for first in (True, False))
+        self.parameters.widen([column for priority, _, _, column in early if priority == 0])
+        for _, number, key, column in early:
+            self._solve(number, key, column)
         optional = [(number, slot) for number, slot in enumerate(self.pattern.slots) if slot.optional]
-        for number, slot in enumerate(self.pattern.slots):
-            if slot.optional:
-                conditions[number] = self.parameters.condition(
-                    slot.present,
-                    lambda s=slot: self._flag(s),  # type: ignore[misc]
-                    strided=slot.first.target == "F.pad",
-                    shortcut=any(self._is_shortcut(n, s) for n, s in optional if s.present == slot.present),
-                )
+        conditions = {
+            number: self.parameters.condition(
+                slot.present,
+                lambda s=slot: self._flag(s),  # type: ignore[misc]
+                strided=slot.first.target == "F.pad",
+                shortcut=any(self._is_shortcut(n, s) for n, s in optional if s.present == slot.present),
+            )
+            for number, slot in optional
+        }
         for _, number, key, column in late:
             self._solve(number, key, column)
         return conditions
@@ -88,7 +82,7 @@ class Columns:
         if len(slot.first.operands) > 1:
             return slot.first.target == "+"
         stride = self.solved.get((number, "stride"))
-        return isinstance(stride, Parameter) and stride.name == "stride" and "stride" in self.parameters.columns
+        return stride == Parameter("stride")
 
     def _solve(self, number: int, key: str, column: list[Any]) -> None:
         chosen = key not in WIDTHS | {"stride"} and not key.startswith(("kernel", "hidden"))

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from converters.graph import Call, Graph, Value, values
+from migrate.blocks.activations import ACTIVATIONS
 from migrate.blocks.merging import merge, unify
 from migrate.blocks.pattern import Member, Pattern, Tokens, exact, heavy, shared_modules
 from migrate.blocks.prefixes import layer_name, prefix_of
@@ -14,7 +15,6 @@ from migrate.blocks.segments import Segment, member, segments
 CALLS_AT_LEAST = 4
 CALLS_AT_MOST = 200
 SMALL = 60
-ACTIVATIONS = {"F.relu", "F.relu6", "F.silu", "F.gelu", "F.hardswish", "F.elu", "F.leaky_relu"}
 Interval = tuple[int, int]
 
 

@@ -15,7 +15,7 @@ CALLS_AT_MOST = 10
 
 def gates(graph: Graph, tokens: Tokens) -> Iterator[Pattern]:
     """Patterns of gates that are there at least twice."""
-    uses = Counter(v for call in graph.nodes for v in call.operands) + Counter(values(graph.outputs))  # type: ignore[union-attr]
+    uses = graph.uses()
     makers = {v: call for call in graph.nodes if isinstance(call, Call) for v in values(call.outputs)}
     shared = shared_modules(graph)
     found = []

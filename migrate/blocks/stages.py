@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from converters.graph import Call, Graph, Module, Value, values
+from converters.graph import Call, Graph, Module, Value
 from migrate.blocks.canonical import ordered
 from migrate.blocks.prefixes import stage_of
 
@@ -22,7 +22,7 @@ def staged(graph: Graph) -> Graph:
 
 def runs(graph: Graph, modules: dict[str, Module]) -> list[list[Call]]:
     """Blocks of which each is the only reader of the one before."""
-    uses = Counter(v for call in graph.nodes for v in call.operands) + Counter(values(graph.outputs))  # type: ignore[union-attr]
+    uses = graph.uses()
     called = Counter(call.target for call in graph.nodes if isinstance(call, Call) and call.kind == "module")
     found: list[list[Call]] = []
     last: dict[Value, list[Call]] = {}

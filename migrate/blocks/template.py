@@ -8,8 +8,9 @@ from itertools import pairwise, starmap
 from typing import Any
 
 from converters.graph import Call, Graph, Module, Tree, Value, map_tree, values
+from migrate.blocks.activations import MODULES, overwriting
 from migrate.blocks.border import difference, shrinking
-from migrate.blocks.columns import IN_PLACE, MODULES, Columns, usual
+from migrate.blocks.columns import Columns, usual
 from migrate.blocks.expressions import Condition
 from migrate.blocks.parameters import unused, width
 from migrate.blocks.pattern import Flow, Pattern, Ref, arguments, signature
@@ -207,7 +208,7 @@ class _Builder:
         first = self.pattern.slots[group[0]].first
         module = made[0]
         if len(made) > 1:
-            made = [made[0], *starmap(_overwriting, pairwise(made))]
+            made = [made[0], *starmap(overwriting, pairwise(made))]
             module = _stateless(f"{group[0]}-{group[-1]}", "sequential", (), {}, first)
             module = replace(module, graph=Graph("", (), (), modules=tuple(made), sequential=True))
         self.modules.append(module)
@@ -272,13 +273,6 @@ class _Builder:
             for axis, size in enumerate(first.sizes)
         )
         return replace(first, name=f"b{ref[0]}_{ref[1]}", shape=shape, mask=None, tried=())
-
-
-def _overwriting(before: Module, module: Module) -> Module:
-    """An activation after a normalization may overwrite what that made."""
-    if "BatchNorm" in before.constructor and f"F.{module.constructor.removeprefix('nn.').lower()}" in IN_PLACE:
-        return replace(module, kwargs={**module.kwargs, "inplace": True})
-    return module
 
 
 def _names(module: Module) -> list[str]:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
 from converters.graph import Call, Graph, Module, Tree, Value, leaves, map_tree, values
+from migrate.blocks.activations import IN_PLACE, makes_scratch
 from migrate.blocks.canonical import one_use_each
-from migrate.blocks.columns import IN_PLACE
 from migrate.emit.literals import literal
 from migrate.emit.names import identifier, unique
 
@@ -27,7 +27,7 @@ OUTPUTS = {
 # What is made of a mask.
 MASKS = {"~": "padding", "flip": "reversed_mask"}
 BRANCHES_AT_LEAST = 3
-LINE = 120
+LINE_LENGTH = 120
 EXPRESSION_AT_MOST = 96  # columns of an expression before it is broken up
 NESTING_AT_MOST = 5
 SMALL = 2  # modules of a block that may stand within an expression
@@ -90,7 +90,7 @@ class Body:
         for call in self.calls:
             fresh = call.kind == "operator" and call.target == "+"
             if call.kind == "module" and call.target not in self.optional:
-                fresh = "BatchNorm" in self.modules[call.target].constructor
+                fresh = makes_scratch(self.modules[call.target])
             if fresh and isinstance(call.outputs, Value) and self.uses[call.outputs] == 1:
                 yield call.outputs
 
@@ -206,11 +206,8 @@ class Body:
     def _room(self, call: Call) -> int:
         """How long an expression may be: with the comment of what it makes, it is still one line."""
         note = self.comment(call.outputs) if isinstance(call.outputs, Value) else ""
-        return (
-            min(EXPRESSION_AT_MOST, LINE - len(f"        x =   # {note}"))
-            if note not in self.shown
-            else EXPRESSION_AT_MOST
-        )
+        around = 0 if note in self.shown else len(f"        x =   # {note}")
+        return min(EXPRESSION_AT_MOST, LINE_LENGTH - around)
 
     def _is_heavy(self, call: Call) -> bool:
         """Whether a call deserves a line of its own: a nested model, or a layer with a matrix of weights."""

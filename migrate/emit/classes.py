@@ -15,7 +15,7 @@ import numpy as np
 from converters.graph import Function, Graph, Module, Value, values
 from converters.weights import Constant
 from migrate.blocks.expressions import Parameter
-from migrate.emit.body import Body, Statement
+from migrate.emit.body import LINE_LENGTH, Body, Statement
 from migrate.emit.head import Head
 from migrate.emit.literals import literal, prose
 from migrate.emit.names import Names, argument_names
@@ -23,7 +23,6 @@ from migrate.emit.partials import Partials
 from migrate.emit.shapes import shape_text
 from migrate.interpret import resolve
 
-LINE_LENGTH = 120
 NUMBERS_AT_MOST = 32
 GROWING_AT_LEAST = 3
 TYPES_AT_MOST = 6

@@ -171,10 +171,8 @@ def identifier(name: str) -> str:
 
 def says_nothing(name: str) -> bool:
     """Whether the name of a model is one that Keras makes up, or that fits any."""
-    return (
-        identifier(name) in GENERIC
-        or re.fullmatch(r"(functional|model|sequential)(_\d+)?", identifier(name)) is not None
-    )
+    plain = identifier(name)
+    return plain in GENERIC or re.fullmatch(r"(functional|model|sequential)(_\d+)?", plain) is not None
 
 
 def class_name_of(name: str, fallback: str) -> str:

@@ -14,7 +14,8 @@ from functools import lru_cache
 from converters import local
 from converters.errors import UserError
 from converters.graph import Call, Function, Graph, leaves
-from migrate.emit.classes import LINE_LENGTH, ClassText, Writer
+from migrate.emit.body import LINE_LENGTH
+from migrate.emit.classes import ClassText, Writer
 from migrate.emit.literals import prose
 from migrate.emit.names import Names
 from migrate.emit.partials import Partials

@@ -17,9 +17,6 @@ from converters.graph import Graph, Node, Value, values
 from converters.layer import LayerHandle
 from converters.registry import lookup
 
-# What normalizes the last axis keeps all axes: what comes after it tells how images should come in.
-KEEP_AXES = {"layers.LayerNormalization"}
-
 
 def input_arrangement(graph: Graph, source: Value) -> Arrangement:
     """Images are taken channels first if the first consumer that tells of them is spatial."""
@@ -38,8 +35,7 @@ def input_arrangement(graph: Graph, source: Value) -> Arrangement:
         converter = lookup(node.op)
         if converter is None or converter.layout is SPATIAL or getattr(converter.layout, "images", False):
             return SPATIAL([source], node.layer.config)[0]
-        follows = converter.layout in (ANY, AXIS) or getattr(converter.layout, "follows", False)
-        if not follows and node.op not in KEEP_AXES:
+        if converter.layout not in (ANY, AXIS) and not getattr(converter.layout, "follows", False):
             break
         followed.update(v for v in node.outputs if v is not None)
     return as_written(rank)

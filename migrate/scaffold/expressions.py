@@ -17,10 +17,10 @@ from typing import Any
 
 from converters.graph import Function
 from converters.training.piece import HOMES, LOCAL, Attribute, Call, Name, Piece, resolve, targets
+from migrate.emit.body import LINE_LENGTH
 from migrate.emit.literals import literal
 from migrate.emit.source import formatted
 
-LINE_LENGTH = 120
 PROJECT = ("model", "data", "checkpoint", "batch_norm", "train", "run")
 STANDARD = ("nn", "F", "init")  # what is written as `from torch import nn`, not as `import torch`
 

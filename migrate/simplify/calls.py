@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from converters.graph import Call, Graph
+from collections.abc import Iterable
+
+from converters.graph import Call, Graph, Value, values
 
 
 def calls_of(graph: Graph) -> list[Call]:
     """In the order in which they run."""
     return [call for call in graph.nodes if isinstance(call, Call)]
+
+
+def makers_of(calls: Iterable[Call]) -> dict[Value, Call]:
+    """Which call makes each value."""
+    return {value: call for call in calls for value in values(call.outputs)}
 
 
 def order_of(call: Call) -> list[int]:

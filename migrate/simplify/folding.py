@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from converters.graph import Call, Graph, Value, values
+from converters.graph import Call, Graph, Value
 from converters.layer import compact
-from migrate.simplify.calls import calls_of
+from migrate.simplify.calls import calls_of, makers_of
 
 REDUCTIONS = {"mean", "sum", "amax", "amin"}
 POOLINGS = {"F.max_pool1d": 1, "F.max_pool2d": 2, "F.max_pool3d": 3}
@@ -21,10 +21,9 @@ CONVOLUTIONS = {"nn.Conv1d", "nn.Conv2d", "nn.Conv3d"}
 
 def fold_padding(graph: Graph) -> Graph:
     """Zeros of the same width on both sides, read by one convolution only, become its `padding`."""
-    calls = calls_of(graph)
-    uses = Counter(v for call in calls for v in call.operands) + Counter(values(graph.outputs))
+    calls, uses = calls_of(graph), graph.uses()
     called = Counter(call.target for call in calls if call.kind == "module")
-    makers = {value: call for call in calls for value in values(call.outputs)}
+    makers = makers_of(calls)
     modules = {module.key: module for module in graph.modules}
     new: dict[Call, Call] = {}
     for call in calls:
@@ -48,9 +47,8 @@ def fold_pooling(graph: Graph) -> Graph:
     Each window reaches at least one value of the image: the maximum is the same, and so is the gradient, since an
     activation that is zero hands none on.
     """
-    calls = calls_of(graph)
-    uses = Counter(v for call in calls for v in call.operands) + Counter(values(graph.outputs))
-    makers = {value: call for call in calls for value in values(call.outputs)}
+    calls, uses = calls_of(graph), graph.uses()
+    makers = makers_of(calls)
     new: dict[Call, Call] = {}
     for call in calls:
         rank = POOLINGS.get(call.target) if call.kind == "function" else None
@@ -58,22 +56,16 @@ def fold_pooling(graph: Graph) -> Graph:
         widths = _symmetric(pad, rank or 0)
         if pad is None or widths is None or uses[call.args[0]] != 1 or not {"stride"}.issuperset(call.kwargs):
             continue
-        before, window = makers.get(pad.args[0]), np.broadcast_to(call.args[1], len(widths))
-        if (
-            before is not None
-            and before.target in NEVER_NEGATIVE
-            and all(2 * w <= k for w, k in zip(widths, window, strict=True))
-        ):
-            new[call] = replace(
-                call, args=(pad.args[0], call.args[1]), kwargs=_with_padding(call.kwargs, compact(widths))
-            )
+        before, window = makers.get(pad.args[0]), call.args[1]
+        if before is not None and before.target in NEVER_NEGATIVE and np.all(2 * np.array(widths) <= window):
+            kwargs = _with_padding(call.kwargs, compact(widths))
+            new[call] = replace(call, args=(pad.args[0], window), kwargs=kwargs)
     return replace(graph, nodes=tuple(new.get(call, call) for call in calls))
 
 
 def keep_dims(graph: Graph) -> Graph:
     """A reduction whose axes are put back with size 1 keeps them in the first place."""
-    calls = calls_of(graph)
-    uses = Counter(v for call in calls for v in call.operands) + Counter(values(graph.outputs))
+    calls, uses = calls_of(graph), graph.uses()
     makers = {call.outputs: call for call in calls if isinstance(call.outputs, Value) and uses[call.outputs] == 1}
     new: dict[Call, Call] = {}
     for call in calls:

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import replace
 
 from converters.arrangement import Block, Flat
-from converters.graph import Call, Graph, Module, Value, values
-from migrate.simplify.calls import calls_of, order_of
+from converters.graph import Call, Graph, Module, Value
+from migrate.simplify.calls import calls_of, makers_of, order_of
 
 ELEMENTWISE = {
     "F.relu", "F.relu6", "F.leaky_relu", "F.elu", "F.selu", "F.celu", "F.gelu", "F.silu", "F.mish", "F.softplus",
@@ -26,8 +26,7 @@ def absorb_reorders(graph: Graph) -> Graph:
 
 def _absorb(graph: Graph, permute: Call) -> Graph | None:
     calls = calls_of(graph)
-    makers = {value: call for call in calls for value in values(call.outputs)}
-    uses = Counter(v for call in calls for v in call.operands) + Counter(values(graph.outputs))
+    makers, uses = makers_of(calls), graph.uses()
     modules = {module.key: module for module in graph.modules}
     called = Counter(call.target for call in calls if call.kind == "module")
     view = makers.get(permute.args[0])
