@@ -30,10 +30,10 @@ class Case:
     generation: int = 3
     calibrated: bool = False
 
-    def request(self, folder: str, seed: int = 0) -> dict[str, Any]:
-        """What the worker is asked to build."""
+    def request(self, seed: int = 0) -> dict[str, Any]:
+        """What the worker is asked to build, but for the folder."""
         return {
-            "do": "build", "folder": folder, "model": self.model, "inputs": [_input(i) for i in self.inputs],
+            "do": "build", "model": self.model, "inputs": [_input(i) for i in self.inputs],
             "formats": list(self.formats), "options": self.options, "generation": self.generation, "seed": seed,
             "calibrated": self.calibrated,
         }  # fmt: skip

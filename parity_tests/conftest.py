@@ -34,26 +34,29 @@ class Bench:
         self.client, self.folder = Client(), folder
         self.answers: dict[str, Mapping[str, Any]] = {}
         self.known: set[str] = set()
-        self.waiting: deque[tuple[str, Case]] = deque()
+        self.waiting: deque[tuple[str, dict[str, Any]]] = deque()
         self.sent: deque[str] = deque()
         self.changed = threading.Condition()
         for work in (self._send, self._listen):
             threading.Thread(target=self._guarded, args=(work,), daemon=True).start()
 
-    def queue(self, key: str, case: Case, *, now: bool = False) -> None:
-        """`now`: before all that waits."""
+    def queue(self, request: dict[str, Any], *, now: bool = False) -> str:
+        """A request to be made, once; the key of its answer. `now`: before all that waits."""
+        key = repr(request)
         with self.changed:
-            self.known.add(key)
-            (self.waiting.appendleft if now else self.waiting.append)((key, case))
-            self.changed.notify_all()
+            if key not in self.known:
+                self.known.add(key)
+                (self.waiting.appendleft if now else self.waiting.append)((key, request))
+                self.changed.notify_all()
+        return key
 
     def _send(self) -> None:
         for number in count():
             with self.changed:
                 self.changed.wait_for(lambda: self.waiting and len(self.sent) < self.AHEAD)
-                key, case = self.waiting.popleft()
+                key, request = self.waiting.popleft()
                 self.sent.append(key)
-            self.client.send(**case.request(str(self.folder / f"{number}")))
+            self.client.send(**request, folder=str(self.folder / f"{number}"))
 
     def _listen(self) -> None:
         while True:
@@ -71,14 +74,16 @@ class Bench:
                 self.changed.notify_all()
 
     def ask(self, case: Case) -> Mapping[str, Any]:
-        """What the worker makes of a case that no test is parametrized with; made once."""
-        key = repr(case)  # names are used again in other files
-        if key not in self.known:
-            self.queue(key, case, now=True)
-        return self.result(key)
+        """The saved model and reference of a case; waits for it, and overtakes what waits."""
+        return self.result(self.queue(case.request(), now=True))
+
+    def saved(self, case: Case) -> Path:
+        """The saved model of a case, which is not run: for tests of its text."""
+        wanted = {key: value for key, value in case.request().items() if key in ("model", "inputs", "generation")}
+        return Path(self.result(self.queue({"do": "save", **wanted}, now=True))["path"])
 
     def result(self, key: str) -> Mapping[str, Any]:
-        """What the worker made of a case; waits for it."""
+        """What the worker made of a request; waits for it."""
         with self.changed:
             self.changed.wait_for(lambda: key in self.answers or "died" in self.answers)
             answer = self.answers.get(key) or self.answers["died"]
@@ -92,7 +97,7 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     for item in request.session.items:
         spec = getattr(item, "callspec", None)
         if spec is not None and isinstance(spec.params.get("case"), Case):
-            made.queue(item.nodeid, spec.params["case"])
+            made.queue(spec.params["case"].request())
     yield made
     made.client.process.kill()
 
@@ -100,7 +105,7 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture
 def built(request: pytest.FixtureRequest, bench: Bench) -> Mapping[str, Any]:
     """The saved model and reference of the test's case."""
-    return bench.result(request.node.nodeid)
+    return bench.ask(request.node.callspec.params["case"])
 
 
 @pytest.fixture(scope="session")

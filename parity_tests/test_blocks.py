@@ -22,24 +22,20 @@ from migrate.simplify import simplify
 from parity_tests.case import case
 from parity_tests.conftest import Bench
 from parity_tests.goldens.models import APPLICATIONS, MODELS
+from parity_tests.test_applications import application
 
 LINES = {"ResNet50": 80, "MobileNetV2": 90}
 
 
-def flat_graph(path: str) -> Graph:
+def flat_graph(path: Path) -> Graph:
     """The lowered graph of a saved model, in canonical order."""
-    with read(Path(path)) as source:
+    with read(path) as source:
         return canonical(simplify(lower(source.graph).graph))
-
-
-def application(name: str) -> str:
-    return f"model:keras.applications.{name}(weights=None, input_shape=(64, 64, 3))"
 
 
 @pytest.fixture(scope="module", params=LINES)
 def written(request: pytest.FixtureRequest, bench: Bench) -> tuple[str, Written]:
-    built = bench.ask(case(f"blocks {request.param}", application(request.param), options={"batches": [1]}))
-    return request.param, write(flat_graph(built["paths"][0]), "Net", "test")
+    return request.param, write(flat_graph(bench.saved(application(request.param))), "Net", "test")
 
 
 def test_the_text_is_short_and_the_first_choice(written: tuple[str, Written]) -> None:
@@ -59,7 +55,7 @@ RESIDUAL = case(
 
 @pytest.fixture(scope="module")
 def residual(bench: Bench) -> Graph:
-    return flat_graph(bench.ask(RESIDUAL)["paths"][0])
+    return flat_graph(bench.saved(RESIDUAL))
 
 
 def test_a_shortcut_becomes_a_condition(residual: Graph) -> None:
@@ -122,7 +118,7 @@ SMALL_RESNET = case(
 
 def test_one_projection_among_identities(bench: Bench) -> None:
     """A short network is written with blocks even where that takes a line more; the stride decides about padding."""
-    text = write(flat_graph(bench.ask(SMALL_RESNET)["paths"][0]), "Net", "test").text.text
+    text = write(flat_graph(bench.saved(SMALL_RESNET)), "Net", "test").text.text
     assert "self.stage2 = nn.Sequential(ResidualBlock(8, 16, stride=2), ResidualBlock(16, 16))" in text, text
     assert "padding=0 if stride != 1 else 1" in text, text
     assert "return F.relu(self.shortcut(x) + self.bn2(self.conv2(y)), inplace=True)" in text, text
@@ -147,12 +143,7 @@ def test_a_layer_at_the_end_leaves_the_text_above(bench: Bench, name: str) -> No
     inputs = ("int32", 5) if "Embedding" in layers else (6, 6, 2) if "Conv" in layers else (8,)
     models = (layers, f"{layers}, {added}")
     before, after = (
-        write(
-            flat_graph(bench.ask(case(f"{name} {model}", model, inputs, options={"batches": [1]}))["paths"][0]),
-            "Net",
-            "",
-        ).text.text.splitlines()
-        for model in models
+        write(flat_graph(bench.saved(case(name, model, inputs))), "Net", "").text.text.splitlines() for model in models
     )
     lost = [line for line in before if line not in after and "->" not in line]
     assert len(lost) <= changed, "\n".join(["lost:", *lost, "now:", *after])
@@ -164,7 +155,7 @@ def test_detection_is_fast(bench: Bench) -> None:
         "lambda x: (lambda f: __import__('functools').reduce(lambda y, _: f(y), range(330), x))(lambda x: "
         "Add()([x, Dense(4)(Activation('relu')(Dense(4)(LayerNormalization()(x))))]))"
     )
-    graph = flat_graph(bench.ask(case("2000 layers", model, (4,), options={"batches": [1]}))["paths"][0])
+    graph = flat_graph(bench.saved(case("2000 layers", model, (4,))))
     start = time.perf_counter()
     form = with_blocks(graph)
     assert len(form.nodes) < 10

@@ -39,7 +39,7 @@ def worker() -> Iterator[Client]:
 
 
 def passes(worker: Client, case: Case, seed: int, folder: Path, options: Options) -> None:
-    path = Path(worker.ask(**case.request(str(folder / "model"), seed))["paths"][0])
+    path = Path(worker.ask(**case.request(seed), folder=str(folder / "model"))["paths"][0])
     bundle = captured(worker, path, folder / "bundle", options)
     convert_file(path, folder / "project")
     report = verify_project(path, folder / "project", bundle, Wanted(dtypes=tuple(options.dtypes)))

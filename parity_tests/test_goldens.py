@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from migrate.pipeline import translate
@@ -16,7 +14,7 @@ from parity_tests.goldens.models import MODELS
 
 def text_of(bench: Bench, case: Case) -> str:
     """The `model.py` of a model."""
-    with read(Path(bench.ask(case)["paths"][0])) as source:
+    with read(bench.saved(case)) as source:
         return translate(source).text
 
 

@@ -14,8 +14,7 @@ from parity_tests.test_blocks import flat_graph
 
 
 def written(bench: Bench, model: str, *inputs: tuple[int | None, ...]) -> Written:
-    built = bench.ask(case(model, model, *inputs, options={"batches": [1], "sizes": [[32, 32]]}))
-    return write(flat_graph(built["paths"][0]), "Net", "test")
+    return write(flat_graph(bench.saved(case(model, model, *inputs))), "Net", "test")
 
 
 READ_TWICE = "lambda x: (lambda y: Add()([ReLU()(y), y]))(BatchNormalization()(Conv2D(4, 3)(x)))"

@@ -1,6 +1,7 @@
 """A Keras of one generation, on TensorFlow or JAX: how it loads, runs and differentiates a model in one precision."""
 
 import contextlib
+import gc
 import json
 import sys
 import tempfile
@@ -29,6 +30,7 @@ class Reference:
             keep_precision()
         else:
             keep_precision2(self.keras)
+        gc.freeze()  # each `clear_session` collects garbage: without it, two thirds of the time of a small model
 
     def versions(self):
         """Of what runs the model, by name."""
