@@ -12,6 +12,7 @@ import torch
 import migrate
 from migrate.loading import read_migration
 from migrate.verify.criterion import Verdict, compare_float32, compare_float64
+from migrate.verify.forward import FLOAT32_ROUNDING
 
 Array = np.ndarray[Any, Any]
 
@@ -60,10 +61,14 @@ def judge(folder: Path, reference: Mapping[str, Array], leak: float = 0.0) -> li
     for number, inputs in enumerate(sets(reference, "in")):
         truths = sets(reference, "float64")[number]
         singles = sets(reference, "float32")[number]
+        rounding = float(reference.get(f"rounding/{number}", 0.0))
         for i, found in enumerate(run(exact, migration, inputs, torch.float64)):
-            verdicts.append((f"float64 set {number} output {i}", compare_float64(found, truths[i], leak)))
+            verdicts.append(
+                (f"float64 set {number} output {i}", compare_float64(found, truths[i], max(leak, rounding)))
+            )
         for i, found in enumerate(run(single, migration, inputs, torch.float32)):
-            verdicts.append((f"float32 set {number} output {i}", compare_float32(found, singles[i], truths[i], leak)))
+            limit = max(leak, rounding * FLOAT32_ROUNDING)
+            verdicts.append((f"float32 set {number} output {i}", compare_float32(found, singles[i], truths[i], limit)))
     return verdicts
 
 

@@ -69,7 +69,7 @@ def application(name: str) -> Case:
         expression,
         options=options | {"batches": [2, 1]},
         permutes=PERMUTES.get(name, 0),
-        calibrated=True,  # else the logits of EfficientNetV2L are 2e6, and rounding chooses the class
+        deep=True,  # else the logits of EfficientNetV2L are 2e6, and rounding chooses the class
     )
 
 

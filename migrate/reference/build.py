@@ -7,22 +7,23 @@ import os
 import re
 
 import numpy as np
+from original.leaks import rounding
 
 
-def build(reference, folder, model, inputs, seed=0, formats=("keras",), options=None, generation=3, calibrated=False):
+def build(reference, folder, model, inputs, seed=0, formats=("keras",), options=None, generation=3, deep=False):
     """Builds, saves `model.keras` or `model.h5`, and records inputs and outputs in float64 and float32.
 
     `model`: layers separated by commas (a chain), a lambda from input tensors to outputs, or `model:` and an
     expression that is the whole model.
     `inputs`: [[shape, dtype], ...], None for a dynamic size; of the model itself if empty. `options`: see `draw`.
-    `calibrated`: its normalizations get statistics near those of its activations.
+    `deep`: its normalizations get statistics near those of its activations, and what rounding may do is measured.
     """
     keras = reference.keras
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     made = make(keras, model, inputs)
     perturb(made, np.random.default_rng(seed))
-    if calibrated:
+    if deep:
         calibrate(keras, made, np.random.default_rng(seed))
     os.makedirs(folder, exist_ok=True)
     paths = []
@@ -33,8 +34,13 @@ def build(reference, folder, model, inputs, seed=0, formats=("keras",), options=
     sets = draw(made, inputs, np.random.default_rng(seed + 1), **(options or {}))
     arrays = {"in/%d/%d" % (n, i): array for n, one in enumerate(sets) for i, array in enumerate(one)}
     for dtype in ("float64", "float32"):
-        for number, result in enumerate(reference.run(paths[0], sets, dtype)):
+        loaded = reference.load(paths[0], dtype)
+        for number, one in enumerate(sets):
+            with reference.precision(dtype):
+                result = reference.forward(loaded, one, dtype)
             arrays.update({"%s/%d/%d" % (dtype, number, i): array for i, array in enumerate(result)})
+            if deep and dtype == "float64":
+                arrays["rounding/%d" % number] = rounding(reference, loaded, one, result)
     np.savez(os.path.join(folder, "reference.npz"), **arrays)
     return {
         "paths": paths,

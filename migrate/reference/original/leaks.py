@@ -92,6 +92,18 @@ class Leaks:
         self.found = {}
 
 
+def rounding(reference, model, arrays, result):
+    """The largest relative change of an output of a float64 model if every op is off by its rounding error.
+
+    `result`: its outputs for the `arrays`. 0 where TensorFlow does not run it.
+    """
+    noise = Leaks(reference, ROUNDING)
+    if not noise.active:
+        return 0.0
+    with reference.precision("float64"), noise.watching():
+        return noise.size(lambda: reference.forward(model, arrays, "float64"), result)
+
+
 def dtype_name(tensor):
     return getattr(getattr(tensor, "dtype", None), "name", "")
 

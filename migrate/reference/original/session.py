@@ -4,7 +4,7 @@ import numpy as np
 
 from .files import Stored, read_config, shortened
 from .gradients import gradients
-from .leaks import ROUNDING, Leaks
+from .leaks import Leaks, rounding
 from .provenance import Provenance
 from .quiet import without_chance
 from .recording import Recorder
@@ -56,7 +56,7 @@ class Session:
     def forward(self, inputs, outputs):
         """Every set of inputs, in each precision; `rounding`: what float64 itself may do to the outputs of each."""
         sets, found = input_sets(np.load(inputs)), {}
-        rounding = [0.0] * len(sets)
+        measured = [0.0] * len(sets)
         for dtype in self.dtypes:
             for number, arrays in enumerate(sets):
                 self.say("forward, %s, set %d of %d" % (dtype, number + 1, len(sets)))
@@ -65,17 +65,9 @@ class Session:
                 )
                 found.update({"%s/%d/%d" % (dtype, number, i): array for i, array in enumerate(result)})
                 if dtype == "float64":
-                    rounding[number] = self.rounding(arrays, result)
+                    measured[number] = rounding(self.reference, self.models[dtype], arrays, result)
         np.savez(outputs, **found)
-        return {"rounding": rounding}
-
-    def rounding(self, arrays, result):
-        """The largest relative change of an output if every op is off by its rounding error (TensorFlow only)."""
-        noise = Leaks(self.reference, ROUNDING)
-        if not noise.active:
-            return 0.0
-        with self.reference.precision("float64"), noise.watching():
-            return noise.size(lambda: self.reference.forward(self.models["float64"], arrays, "float64"), result)
+        return {"rounding": measured}
 
     def run(self, dtype, function, what):
         """Arrays of a run; in float64, what is left of float32 in it is measured, as the leak of `what`."""
