@@ -14,6 +14,7 @@ from torch import nn
 from converters import local
 from converters.graph import Call, Function, Graph, Module, Tree, Value, leaves, map_tree, values
 from converters.weights import numpy_dtype
+from migrate.recurrence import WholeRecurrences
 
 OPERATORS: dict[str, Callable[..., Any]] = {
     "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "//": operator.floordiv,
@@ -119,7 +120,8 @@ def run_call(call: Call, environment: Mapping[Value, Any], instances: Instances)
     args, kwargs = map_tree(look_up, call.args), map_tree(look_up, call.kwargs)
     match call.kind:
         case "module":
-            return instances[call.target](*args, **kwargs)
+            with WholeRecurrences():
+                return instances[call.target](*args, **kwargs)
         case "attribute":
             return instances[call.target]
         case "function":

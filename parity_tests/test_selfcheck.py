@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from converters.errors import UserError
@@ -14,7 +12,7 @@ from migrate.emit.source import source_of
 from migrate.lower import lower
 from migrate.readers import read
 from migrate.simplify import simplify
-from parity_tests.case import case
+from parity_tests.case import Case, case
 from parity_tests.conftest import Bench
 
 MODEL = case(
@@ -39,23 +37,54 @@ DAMAGES = {
 }
 
 
-@pytest.fixture(scope="module")
-def emitted(bench: Bench) -> tuple[str, Graph, Names]:
-    built = bench.ask(MODEL)
-    with read(Path(built["paths"][0])) as source:
+# A whole recurrence is one operation of the recording: all that it reads, and each of its results, must still count.
+RECURRENT = case(
+    "selfcheck of recurrences",
+    "lambda x: (lambda s: LSTM(4)(Dense(3)(x), initial_state=s[1:]))(LSTM(4, return_state=True)(x))",
+    (5, 3),
+)
+DAMAGED_RECURRENCES = {
+    "states swapped": ("(h, c) = ", "(c, h) = "),
+    "another layer": ("self.lstm2(", "self.lstm1("),
+    "another input": ("self.fc(x)", "x"),
+    "another direction": ("nn.LSTM(3, 4, batch_first=True)", "nn.LSTM(3, 4)"),
+    "another dropout": ("nn.LSTM(3, 4, batch_first=True)", "nn.LSTM(3, 4, batch_first=True, dropout=0.1)"),
+}
+
+
+def _emitted(bench: Bench, model: Case) -> tuple[str, Graph, Names]:
+    with read(bench.saved(model)) as source:
         graph = simplify(lower(source.graph).graph)
         names = assign_names(graph, "Net")
         return source_of(graph, names, "test").text, graph, names
 
 
-def test_the_text_as_it_is_passes(emitted: tuple[str, Graph, Names]) -> None:
+@pytest.fixture(scope="module")
+def emitted(bench: Bench) -> tuple[str, Graph, Names]:
+    return _emitted(bench, MODEL)
+
+
+@pytest.fixture(scope="module")
+def recurrent(bench: Bench) -> tuple[str, Graph, Names]:
+    return _emitted(bench, RECURRENT)
+
+
+def test_the_text_as_it_is_passes(emitted: tuple[str, Graph, Names], recurrent: tuple[str, Graph, Names]) -> None:
     check(*emitted)
+    check(*recurrent)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damage_is_seen(emitted: tuple[str, Graph, Names], damage: str) -> None:
-    text, graph, names = emitted
-    before, after = DAMAGES[damage]
+    refused(*emitted, *DAMAGES[damage])
+
+
+@pytest.mark.parametrize("damage", DAMAGED_RECURRENCES)
+def test_damage_to_a_recurrence_is_seen(recurrent: tuple[str, Graph, Names], damage: str) -> None:
+    refused(*recurrent, *DAMAGED_RECURRENCES[damage])
+
+
+def refused(text: str, graph: Graph, names: Names, before: str, after: str) -> None:
     assert before in text, text
     with pytest.raises(UserError, match=r"emitted source|of the weights"):
         check(text.replace(before, after), graph, names)

@@ -18,6 +18,7 @@ from converters.errors import UserError
 from converters.graph import Graph, Module, leaves, map_tree, values
 from migrate.emit.names import Names
 from migrate.interpret import ModelInstance, torch_dtype
+from migrate.recurrence import WholeRecurrences
 
 BATCH = 2
 LOOPS = {f"local.{kind}{cell}" for kind in ("Stepwise", "Dropout") for cell in ("LSTM", "GRU", "RNN")}
@@ -155,7 +156,7 @@ def _same_operations(
     ):
         recording = Recording(interned, [*labelled, *state])
         try:
-            with torch.no_grad(), recording:
+            with torch.no_grad(), recording, WholeRecurrences():
                 outputs = run(*inputs)
         except Exception as error:  # as above
             raise _bug("the emitted source cannot be run", "the outputs that were converted", repr(error)) from error
