@@ -92,6 +92,14 @@ class Layer:
     refusal: tuple[str, str] | None = None
     twin: str = ""
 
+    def family(self) -> Iterator[Layer]:
+        """Itself, and all that is within."""
+        yield self
+        if self.graph is not None:
+            yield from self.graph.layers().values()
+        for child in self.children.values():
+            yield from child.family()
+
 
 @dataclass(frozen=True, eq=False)
 class Node:
@@ -179,6 +187,10 @@ class Graph:
         """How often each value is read; to be an output is to be read once more."""
         read = Counter(operand for node in self.nodes for operand in values((node.args, node.kwargs)))
         return read + Counter(values(self.outputs))
+
+    def layers(self) -> dict[str, Layer]:
+        """The Keras layers by path, those of nested models and those that others wrap included."""
+        return {layer.path: layer for node in self.nodes if isinstance(node, Node) for layer in node.layer.family()}
 
     def check(self) -> Graph:
         """Every operand is made before it is used, and nothing is made twice."""

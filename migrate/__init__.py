@@ -162,11 +162,16 @@ def _silent(line: str) -> None:
 
 
 def load(folder: str | os.PathLike[str], *, dtype: torch.dtype | None = None) -> nn.Module:
-    """The model of a converted folder, in eval mode. `dtype` builds it in another precision from the start."""
+    """The model of a converted folder, in eval mode.
+
+    It computes in `dtype`, by default in torch's default dtype as its class would, whatever the file stores.
+    """
     keep_apart()
+    import torch
+
     from migrate.loading import load_project
 
-    return load_project(Path(folder), dtype=dtype)
+    return load_project(Path(folder), dtype=dtype or torch.get_default_dtype())
 
 
 def capture(

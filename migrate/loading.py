@@ -19,7 +19,8 @@ from converters.weights import Constant, evaluate, from_json
 def load_project(folder: Path, *, dtype: torch.dtype | None = None) -> nn.Module:
     """Imports `model.py`, builds its class on the meta device and assigns the tensors of `weights.safetensors`.
 
-    The model is in eval mode. `dtype` (such as torch.float64) builds it in another precision from the start.
+    The model is in eval mode. `dtype` (such as torch.float64) builds it in another precision from the start;
+    without, its tensors keep the dtypes of the file.
     Raises UserError if the folder is not one that `convert` wrote.
     """
     migration = read_migration(folder)

@@ -403,6 +403,15 @@ def test_the_dtype_of_the_file_is_kept(bench: Bench, tmp_path: Path, dtype: str)
     assert found <= {f"torch.{dtype}", "torch.int64"} and f"torch.{dtype}" in found
 
 
+def test_half_precision_is_stored_and_told(bench: Bench, tmp_path: Path) -> None:
+    source = bench.saved(case("half", "Dense(4, dtype='float16'), Dense(2, dtype='float16')", ("float16", 5)))
+    migrate.convert(source, tmp_path / "out")
+    with safe_open(tmp_path / "out" / "weights.safetensors", "pt") as file:
+        assert {file.get_tensor(key).dtype for key in file.keys()} == {torch.float16}  # noqa: SIM118  # no mapping
+    assert migrate.load(tmp_path / "out")(torch.zeros(2, 5)).dtype == torch.float32
+    assert "compute in `float16`, here in float32" in (tmp_path / "out" / "README.md").read_text()
+
+
 def test_a_file_written_behind_another(bench: Bench, tmp_path: Path) -> None:
     """HDF5 allows a block in front, and offsets count from behind it."""
     built = bench.ask(TWO)

@@ -10,6 +10,7 @@ from migrate.emit.names import argument_names
 from migrate.emit.project import Project, layer_entries, named_outputs
 from migrate.emit.shapes import shape_text
 from migrate.outputs import output_keys
+from migrate.readers.vocabulary import dtype_name
 
 PREPROCESSING = {"Rescaling", "Normalization", "Resizing", "CenterCrop"}
 
@@ -63,12 +64,22 @@ def _interface(project: Project) -> Iterator[str]:
         yield ""
         yield f"Images are channels first: a batch as Keras took it becomes `x.permute({order})`."
     yield ""
+    yield from _precision(project.source)
     yield from _preprocessing(project.source)
 
 
 def _row(kind: str, name: str, value: Value) -> str:
     keras = "(" + ", ".join("None" if size is None else str(size) for size in value.keras_shape) + ")"
     return f"| {kind} | `{prose(name)}` | {shape_text(value)} | {keras} | {value.dtype} |"
+
+
+def _precision(source: Graph) -> Iterator[str]:
+    """What Keras computed in where that was not float32."""
+    policies = {dtype_name(layer.config.get("dtype")) for layer in source.layers().values()} - {"float32", "float64"}
+    shorter = sorted(policy for policy in policies if "float" in policy)
+    if shorter:
+        told = " and ".join(f"`{prose(policy)}`" for policy in shorter)
+        yield f"In Keras the layers compute in {told}, here in float32. Under `torch.autocast` they do so here too."
 
 
 def _preprocessing(source: Graph) -> Iterator[str]:

@@ -21,6 +21,7 @@ from migrate.lower.layout import input_arrangement
 from migrate.lower.nested import check_masks, needed, operands, outer_mask
 from migrate.lower.pen import Pen, common_shape, symbolic_sizes
 
+HALF = {"float16", "bfloat16"}  # the precision of a Keras model, not of the numbers that it means
 DAMAGED = "check that the file is not damaged"
 
 
@@ -81,12 +82,12 @@ class Lowering(Pen):
     def _input(self, source: Value) -> Value:
         arrangement = input_arrangement(self.source, source)
         shape = physical_shape(arrangement, source.sizes)
+        dtype = "float32" if source.dtype in HALF else source.dtype
         metas = tuple(
-            torch.empty(symbolic_sizes(shape, which), dtype=torch_dtype(source.dtype), device="meta")
-            for which in (0, 1)
+            torch.empty(symbolic_sizes(shape, which), dtype=torch_dtype(dtype), device="meta") for which in (0, 1)
         )
         tried = tuple(tuple(meta.shape) for meta in metas)
-        value = Value(source.name, common_shape(*metas), source.dtype, arrangement, tried=tried)
+        value = Value(source.name, common_shape(*metas), dtype, arrangement, tried=tried)
         self.meta[value] = (metas[0], metas[1])
         self.lowered[source] = value
         return value

@@ -129,9 +129,9 @@ class Arrays:
 
 
 def _dtype(path: Path, dataset: h5py.Dataset) -> str:
-    """numpy's name of the dtype of a data set. Keras stores bfloat16 as two opaque bytes with a note."""
-    note = text(dataset.attrs.get("dtype", ""))
-    if dataset.dtype.kind == "V" and dataset.dtype.itemsize == 2 and note == "bfloat16":
+    """numpy's name of the dtype of a data set. Keras stores bfloat16 as two opaque bytes, in `.keras` with a note."""
+    note, opaque = text(dataset.attrs.get("dtype", "")), dataset.dtype.kind == "V" and dataset.dtype.names is None
+    if opaque and dataset.dtype.itemsize == 2 and note in ("bfloat16", ""):
         return "bfloat16"
     if dataset.dtype.kind not in "fiub" or dataset.dtype.itemsize > 8:
         raise damaged(path, f"the array {dataset.name!r} holds {dataset.dtype}, expected numbers")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from converters.errors import Unsupported
-from converters.graph import Graph, Layer, Module, Node
+from converters.graph import Layer, Module
 from converters.training import Piece, Variable
 from converters.training.weights import activity_regularizer, constraint, regularizer
 from migrate.emit.project import Project
@@ -30,7 +30,7 @@ class Rules:
 
 def rules_of(project: Project, calls: Mapping[str, Any], version: tuple[int, ...]) -> Rules:
     """`calls`: of migration.json, by layer. Raises Unsupported for a rule that finds no parameter or module."""
-    layers = dict(all_layers(project.source))
+    layers = project.source.layers()
     penalties: list[Piece] = []
     constraints: list[Piece] = []
     used: set[tuple[str, str]] = set()
@@ -47,21 +47,6 @@ def rules_of(project: Project, calls: Mapping[str, Any], version: tuple[int, ...
         _check_used(layer, used)
     watched = [_activity(layer, calls, version) for layer in layers.values() if watches(layer)]
     return Rules(tuple(penalties), tuple(watched), tuple(constraints))
-
-
-def all_layers(graph: Graph) -> Iterator[tuple[str, Layer]]:
-    """(path, layer), those within others included."""
-    for node in graph.nodes:
-        assert isinstance(node, Node)
-        yield from _with_children(node.layer)
-
-
-def _with_children(layer: Layer) -> Iterator[tuple[str, Layer]]:
-    yield layer.path, layer
-    for child in layer.children.values():
-        yield from _with_children(child)
-    if layer.graph is not None:
-        yield from all_layers(layer.graph)
 
 
 def _owner(layer: Layer | None, name: str) -> Layer | None:

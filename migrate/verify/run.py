@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from converters.errors import UserError
-from converters.graph import Graph, Layer, Node
 from migrate.emit.project import checksums
 from migrate.loading import read_migration
 from migrate.readers import Source, read
@@ -170,7 +169,7 @@ def _checks(
 ) -> tuple[list[Check], list[LayerRow]]:
     checks: list[Check] = []
     rows: list[LayerRow] = []
-    layers = dict(layers_of(source.graph))
+    layers = source.graph.layers()
     names = wanted.checks or CHECKS
     if "structure" in names:
         progress("structure")
@@ -226,21 +225,6 @@ def layer_in(text: str, folder: Path) -> str:
     migration = read_migration(folder)
     keys = [key for key in migration["weights"] if f'"{key}"' in text or f" {key}:" in text]
     return layer_of(migration, keys[0]) if keys else ""
-
-
-def layers_of(graph: Graph) -> Iterator[tuple[str, Layer]]:
-    """The Keras layers of a model by path, those of nested models and those that others wrap included."""
-    for node in graph.nodes:
-        assert isinstance(node, Node)
-        yield from _with_children(node.layer)
-
-
-def _with_children(layer: Layer) -> Iterator[tuple[str, Layer]]:
-    yield layer.path, layer
-    if layer.graph is not None:
-        yield from layers_of(layer.graph)
-    for child in layer.children.values():
-        yield from _with_children(child)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import zipfile
 import numpy as np
 
 MIXED = ("mixed_float16", "mixed_bfloat16")
+HALF = ("float16", "bfloat16")
 CODE = {"Lambda", "__lambda__", "TorchModuleWrapper"}
 TRAINED = {"optimizer", "optimizer_weights", "metrics", "_metrics"}  # groups of what belongs to training
 WEIGHTS = "model.weights.h5"
@@ -201,8 +202,9 @@ class Stored:
 def retyped_config(config, dtype, generation=3):
     """The config with every float32 that is a dtype replaced: of policies, layers, inputs and casts.
 
-    Mixed precision becomes plain: what is asked for is what the layers mean. Numbers that passed through float32 on
-    their way into the file are what they were meant to be. What Keras 2.15 wrote is addressed to tf_keras.
+    Mixed and half precision of layers becomes plain: what is asked for is what the layers mean. Numbers that
+    passed through float32 on their way into the file are what they were meant to be. What Keras 2.15 wrote is
+    addressed to tf_keras.
     """
     if isinstance(config, list):
         return [retyped_config(item, dtype, generation) for item in config]
@@ -212,13 +214,18 @@ def retyped_config(config, dtype, generation=3):
         return config
     changed = {}
     for key, value in config.items():
-        if key == "dtype" and policy_name(value) in (("float32",) + MIXED):
+        if key == "dtype" and policy_name(value) in (("float32",) + MIXED + (HALF if of_layer(config) else ())):
             changed[key] = dtype
         elif key == "module" and generation < 3 and isinstance(value, str):
             changed[key] = renamed_module(value)
         else:
             changed[key] = retyped_config(value, dtype, generation)
     return changed
+
+
+def of_layer(config):
+    """Whether a dict is the config of a layer; that of a cast to float16 is not, and means what it says."""
+    return bool({"trainable", "batch_shape", "batch_input_shape"}.intersection(config))
 
 
 def policy_name(value):
