@@ -19,6 +19,7 @@ WORDS = {
     "negative_slope": "slope",
 }
 WIDTHS = {"in_channels", "out_channels", "num_features", "in_features", "out_features", "channels", "hidden_size"}
+AS_IN_TORCH = {"padding": 0, "stride": 1}
 EARLY = 3  # the last priority of what is solved before the conditions, which ask for it
 FIRST = {"stride": 1, "kernel_size": 2, "p": 3, "dropout": 3, "rate": 3}
 
@@ -31,6 +32,8 @@ def usual(name: str, column: Sequence[Any]) -> Any:
     most = sum(same(common, value) for value in column)
     if name.startswith("drop") and 0.0 in column:
         return 0.0
+    if name in AS_IN_TORCH and AS_IN_TORCH[name] in column:
+        return AS_IN_TORCH[name]
     return common if 3 * most >= 2 * len(column) or isinstance(common, bool) else None
 
 
@@ -115,8 +118,13 @@ class Columns:
             "channels",
             "features",
         ):
-            return "hidden_" + ("features" if "features" in key else "channels")
+            side = "pool" if self._after_pooling(number) else "hidden"
+            return f"{side}_" + ("features" if "features" in key else "channels")
         return WORDS.get(key, key if key.isidentifier() else "padding")
+
+    def _after_pooling(self, number: int) -> bool:
+        refs = self.pattern.flow.operands[number] if self.pattern.flow is not None else ()
+        return any(ref[0] >= 0 and "_pool" in self.pattern.slots[ref[0]].first.target for ref in refs)
 
     def _flag(self, slot: Slot) -> str:
         if len(slot.first.operands) > 1:

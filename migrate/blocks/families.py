@@ -15,6 +15,7 @@ from migrate.blocks.segments import Segment, member, segments
 CALLS_AT_LEAST = 4
 CALLS_AT_MOST = 200
 SMALL = 60
+BEFORE_AT_MOST = 5
 Interval = tuple[int, int]
 
 
@@ -60,13 +61,38 @@ class Families:
             self.taken.update(start for start, _ in family)
         families = [sorted([*family, *self._chain_runs(family)]) for family in families]
         for family in sorted((f for f in families if len(f) > 1), key=lambda f: f[0]):
-            grown = self._grown(family)
+            grown = self._grown(family) if self.width == 1 else self._activated(family)
             for pattern in unify([self._member(*interval) for interval in grown], self.tokens):
                 if len(pattern.members) > 1:
                     yield pattern
 
+    def alone(self) -> list[Interval]:
+        """What could be a block but is like no other; of two values that it reads, one made for it belongs to it."""
+        found = []
+        for number, segment in enumerate(self.segments):
+            start = number
+            while len(self._member(start, number + 1).inputs) > 1 and number - start < BEFORE_AT_MOST and start > 0:
+                start -= 1
+            if self._is_seed(segment) and closed(self._member(start, number + 1), self.readers):
+                found.append((start, number + 1))
+        return found if self.width == 1 else [self._activated([interval])[0] for interval in found]
+
+    def member_of(self, interval: Interval) -> Member:
+        return self._member(*interval)
+
     def _seeds(self) -> list[Member]:
-        return [member([s]) for s in self.segments if self._is_seed(s)]
+        return [self._completed(number) for number, segment in enumerate(self.segments) if self._is_seed(segment)]
+
+    def _completed(self, number: int) -> Member:
+        """A segment, or what is cut off before it where the same is no cut elsewhere: before the last of some cells."""
+        alone = self._member(number, number + 1)
+        if self.width == 1 or self.shapes.count(self.shapes[number]) > 1:
+            return alone
+        for start in range(number - 1, max(number - BEFORE_AT_MOST, 0), -1):
+            part = self._member(start, number + 1)
+            if self.tokens.shape(part) in self.shapes and closed(part, self.readers):
+                return part
+        return alone
 
     def _is_seed(self, segment: Segment) -> bool:
         return (
@@ -83,8 +109,9 @@ class Families:
         return member(self.segments[start:stop])
 
     def _intervals(self, pattern: Pattern) -> list[Interval]:
-        places = {segment.output: number for number, segment in enumerate(self.segments)}
-        return [(places[m.output], places[m.output] + 1) for m in pattern.members]
+        starts = {segment.calls[0]: number for number, segment in enumerate(self.segments)}
+        stops = {segment.output: number + 1 for number, segment in enumerate(self.segments)}
+        return [(starts[m.calls[0]], stops[m.output]) for m in pattern.members]
 
     # -- the same without its join -------------------------------------------------------------------------------
 
@@ -154,6 +181,17 @@ class Families:
                 return family
             family = wider
 
+    def _activated(self, family: list[Interval]) -> list[Interval]:
+        """The family with the activation after each member, where all have one and nobody reads what is before it."""
+        wider = [(start, stop + 1) for start, stop in family]
+        if any(stop > len(self.segments) or self._is_output(stop - 1) for _, stop in wider):
+            return family
+        after = [self.segments[stop].calls for _, stop in family]
+        alike = {self.tokens(calls[0]) for calls in after if len(calls) == 1 and calls[0].target in ACTIVATIONS}
+        if len(alike) != 1 or any(len(calls) > 1 or calls[0].target not in ACTIVATIONS for calls in after):
+            return family
+        return wider if all(closed(self._member(*interval), self.readers) for interval in wider) else family
+
     def _activated_after(self, family: list[Interval]) -> bool:
         """Whether an activation follows the sum at each end, and no name says that it is the next member's."""
         for start, stop in family:
@@ -170,7 +208,7 @@ class Families:
         added = [start - 1 if left else stop for start, stop in family]
         if min(added) < 0 or max(added) >= len(self.segments) or len(set(added)) != len(added):
             return []
-        if self.width > 1 or self.taken.intersection(added) or len({self.shapes[number] for number in added}) != 1:
+        if self.taken.intersection(added) or len({self.shapes[number] for number in added}) != 1:
             return []
         if not self._is_free(self.segments[added[0]]) or self._is_output(added[-1]):
             return []

@@ -35,7 +35,7 @@ class Parameters:
 
     def offer(self, name: str, column: Column) -> None:
         """A parameter that may be used, if anything varies with it."""
-        if None not in column and len(set(column)) > 1:
+        if None not in column and (len(set(column)) > 1 or (self.count == 1 and name == "in_channels")):
             self.columns[name] = list(column)
             self.given.add(name)
 
@@ -70,8 +70,8 @@ class Parameters:
                 return
 
     def _told(self, column: Column, present: Sequence[int], border: bool) -> Parameter | None:
-        """The parameter that a number of an optional part is, as the width of a shortcut."""
-        if border and len(present) < len(column):
+        """The parameter that a number of an optional part is, as the width of a shortcut; so too in a block alone."""
+        if border and (len(present) < len(column) or self.count == 1):
             for name in ("in_channels", "out_channels", "channels", "stride"):
                 if name in self.columns and all(same(self.columns[name][i], column[i]) for i in present):
                     self.used.add(name)

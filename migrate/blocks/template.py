@@ -9,7 +9,9 @@ from typing import Any
 
 from converters.graph import Call, Graph, Module, Tree, Value, map_tree, values
 from migrate.blocks.activations import MODULES, overwriting
-from migrate.blocks.border import difference, shrinking
+from migrate.blocks.border import any_extent, difference, is_extent, shrinking
+from migrate.blocks.branches import Branches
+from migrate.blocks.canonical import ordered
 from migrate.blocks.columns import Columns, usual
 from migrate.blocks.expressions import Condition
 from migrate.blocks.parameters import unused, width
@@ -36,9 +38,15 @@ class Template:
     calls: dict[Call, list[Call]] = field(default_factory=dict)
     roles: dict[str, str] = field(default_factory=dict)
     prefixes: list[str] = field(default_factory=list)
-    widening: int = 0  # by how much every member is wider where it ends than where it begins
+    widening: str = ""  # how wide the output is: `in_channels + 32`, where it is a parameter and what is added to it
     shrinking: str = ""  # by what height and width are divided: a number, a parameter, "?" where it is neither
+    branches: dict[str, str] = field(default_factory=dict)  # which of what is put side by side a module is
     models: bool = False  # nested models of the user's, whose names name the class
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is one instance only."""
+        return len(self.prefixes) == 1
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -74,6 +82,8 @@ class _Builder:
         self.made = Template(Graph("", (), ()), {})
         self.modules: list[Module] = []
         self.nodes: list[Call] = []
+        self.chains: dict[int, str] = {}
+        self.any_extent = all(any_extent(member.calls, pattern.modules) for member in pattern.members)
 
     def template(self) -> Template | None:
         conditions, parameters = self.columns.conditions(), self.columns.parameters
@@ -92,7 +102,7 @@ class _Builder:
         graph = Graph(
             "", arguments_[0] if len(inputs) == 1 else arguments_, output, tuple(self.nodes), tuple(self.modules)
         )
-        self.made.graph = graph.check()
+        self.made.graph = ordered(graph.check(), by_place=True)
         self.made.parameters = dict(self.columns.ordered())
         self._outer_shape()
         self._roles()
@@ -101,8 +111,13 @@ class _Builder:
     def _outer_shape(self) -> None:
         """What a reader wants to know of the output's shape, beside its width."""
         ends = [(m.inputs[0], m.output) for m in self.pattern.members]
-        if None not in (widths := {difference(width(a), width(b)) for a, b in ends}) and len(widths) == 1:
-            self.made.widening = max(0, widths.pop() or 0)
+        for name, column in self.made.parameters.items():
+            if not name.endswith("channels"):
+                continue
+            more = {difference(known, width(end)) for known, (_, end) in zip(column, ends, strict=True)}
+            if len(more) == 1 and (plus := more.pop()) and plus > 0:
+                self.made.widening = f"{name} + {plus}"
+                break
         ratios = [shrinking(a, b) for a, b in ends]
         if set(ratios) <= {1, None}:
             return
@@ -124,22 +139,26 @@ class _Builder:
     # -- calls -------------------------------------------------------------------------------------------------
 
     def _write(self, conditions: Mapping[int, Condition]) -> None:
+        branches = Branches(self.pattern, self.flow, self._as_module).chains
+        self.chains = {number: name for name, chain in branches.items() for number in chain}
         groups = list(self._groups())
         for group in groups:
-            if not self.pattern.slots[group[0]].optional:
+            if not self.pattern.slots[group[0]].optional and len(group) == 1:
                 self._plain(group[0])
             elif all(self._as_module(number) for number in group):
-                self._optional_modules(group, conditions[group[0]])
+                self._modules(group, conditions.get(group[0]))
             else:
                 for number in group:
                     self._optional_call(number, conditions[number])
 
     def _groups(self) -> Iterator[list[int]]:
-        """Slots one by one, but optional ones that follow each other in a chain and are there together as one."""
+        """Slots one by one, but as one those of a branch, and optional ones of a chain that are there together."""
         group: list[int] = []
         for number, slot in enumerate(self.pattern.slots):
+            chain = self.chains.get(number)
             follows = (
-                group and slot.optional and self.pattern.slots[group[-1]].present == slot.present
+                group and (slot.optional or chain is not None) and chain == self.chains.get(group[-1])
+                and self.pattern.slots[group[-1]].present == slot.present
                 and self.flow.operands[number] == ((group[-1], 0),) and self._readers(group[-1]) == 1
             )  # fmt: skip
             if group and not (follows and self._as_module(number) and self._as_module(group[-1])):
@@ -198,12 +217,17 @@ class _Builder:
         target = call.target
         if call.kind in ("module", "attribute"):
             module = self._module(number)
-            self.modules.append(module)
+            self._add(module, number)
             target = module.key
         self._emit(replace(call, target=target, args=args, kwargs=kwargs), number)
 
-    def _optional_modules(self, group: list[int], condition: Condition) -> None:
-        """One module, or several as an nn.Sequential, where nn.Identity stands otherwise."""
+    def _add(self, module: Module, number: int) -> None:
+        self.modules.append(module)
+        if number in self.chains:
+            self.made.branches[module.key] = self.chains[number]
+
+    def _modules(self, group: list[int], condition: Condition | None) -> None:
+        """One module, or several as an nn.Sequential; where it is not always there, nn.Identity stands otherwise."""
         made = [module for number in group if (module := self._as_module(number)) is not None]
         first = self.pattern.slots[group[0]].first
         module = made[0]
@@ -211,8 +235,9 @@ class _Builder:
             made = [made[0], *starmap(overwriting, pairwise(made))]
             module = _stateless(f"{group[0]}-{group[-1]}", "sequential", (), {}, first)
             module = replace(module, graph=Graph("", (), (), modules=tuple(made), sequential=True))
-        self.modules.append(module)
-        self.made.conditions[module.key] = condition
+        self._add(module, group[0])
+        if condition is not None:
+            self.made.conditions[module.key] = condition
         passed = self.values[self.flow.operands[group[0]][0]]
         last = group[-1]
         outputs = self._outputs(last, passed)
@@ -235,10 +260,8 @@ class _Builder:
 
     def _call_arguments(self, number: int, call: Call) -> tuple[Tree, dict[str, Tree]]:
         operands = iter(self.flow.operands[number])
-        if not all(ref in self.values for ref in self.flow.operands[number]):
-            return call.args, dict(call.kwargs)  # asked for too early: only whether it could be a module
         tree = map_tree(
-            lambda leaf: self.values[next(operands)] if isinstance(leaf, Value) else leaf,
+            lambda leaf: self.values.get(next(operands), leaf) if isinstance(leaf, Value) else leaf,  # not made yet
             (call.args, dict(call.kwargs)),
         )
         count = iter(range(10_000))
@@ -269,7 +292,10 @@ class _Builder:
         """A value of the class: sizes that differ between instances are open."""
         first = found[0]
         shape = tuple(
-            size if all(v.rank == first.rank and v.sizes[axis] == size for v in found) else None
+            size
+            if all(v.rank == first.rank and v.sizes[axis] == size for v in found)
+            and not (self.any_extent and is_extent(axis, first))
+            else None
             for axis, size in enumerate(first.sizes)
         )
         return replace(first, name=f"b{ref[0]}_{ref[1]}", shape=shape, mask=None, tried=())

@@ -165,8 +165,8 @@ def _docstring(template: Template, arguments: list[str]) -> str:
 def _result(value: Value, template: Template) -> str:
     """The shape of the output: (N, out_channels, H / stride, W / stride)."""
     text = _shape(value, template, "out_channels")
-    if template.widening and "in_channels" in template.parameters and ", C," in text:
-        text = text.replace(", C,", f", in_channels + {template.widening},")
+    if template.widening and ", C," in text:
+        text = text.replace(", C,", f", {template.widening},")
     if template.shrinking == "?":
         return text.replace(" H, W", " H', W'")
     return text.replace(" H, W", f" H / {template.shrinking}, W / {template.shrinking}") if template.shrinking else text
@@ -178,7 +178,8 @@ def _shape(value: Value, template: Template, side: str) -> str:
     known = side if side in template.parameters else "channels" if "channels" in template.parameters else ""
     order = getattr(value.arrangement, "axes", ())
     axis = order.index(value.rank - 1) if len(order) == value.rank else value.rank - 1
-    if not known or value.sizes[axis] is not None:
+    given = template.alone and side in template.parameters  # what differs nowhere is a number else
+    if not known or (value.sizes[axis] is not None and not given):
         return text
     parts = text[1:-1].split(", ")
     parts[axis] = known

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from converters.graph import Graph, Module, values
+from converters.graph import Call, Graph, Module, values
 from migrate.blocks.prefixes import common_words, layer_name, own_name, stage_of
 from migrate.blocks.template import Template, Use
 from migrate.emit.names import Names, Numbers, attribute_of, class_name_of, identifier, kind_of, unique
-from migrate.emit.structure import block_class
+from migrate.emit.structure import block_class, lettered
 
 ORDINARY = {"conv", "block", "stage", "layer", "group", "blocks", "layers", "res", ""}
 FROM_CONSTRUCTOR = {
@@ -29,6 +29,8 @@ class Namer:
     def __init__(self, names: Names, taken: set[str]) -> None:
         self.names, self.taken = names, taken
         self.prefixes: list[str] = []
+        self.letters: dict[Graph, str] = {}
+        self.stem: Template | None = None
 
     def model(self, graph: Graph, wanted: str, prefix: str = "") -> None:
         """A model and what is in it. `prefix`: its path, which says nothing about its own layers."""
@@ -39,7 +41,10 @@ class Namer:
         used: set[str] = set()
         shared = self._shared_words(graph)
         self.prefixes += [shared] if shared else []
-        for template in filter(None, map(_template_of, graph.modules)):
+        templates = dict.fromkeys(filter(None, map(_template_of, graph.modules)))
+        self.letters |= lettered(templates)
+        self.stem = next((t for t in templates if t.branches or not _is_chain(t)), None)
+        for template in templates:
             self._template(template)  # classes in the order in which they are used
         first = Numbers()
         for module in graph.modules:
@@ -122,8 +127,15 @@ class Namer:
             attributes[module.key] = unique(kind if alone else f"{kind}{counts[kind]}", used, "")
         for module in graph.modules:
             self._inner_templates(module)
-        wanted = self._model_class(template) if template.models else block_class(template)
+        wanted = self._model_class(template) if template.models else self._block_class(template)
         self.names.classes[graph] = unique(wanted, self.taken, "")
+
+    def _block_class(self, template: Template) -> str:
+        """Its name by what it does; one of which there is a single one, before all others, is the stem."""
+        name = block_class(template)
+        if template.alone and template is self.stem and template.graph not in self.letters:
+            return f"Stem{name.removeprefix('Reduction')}"
+        return self.letters.get(template.graph, name)
 
     def _model_class(self, template: Template) -> str:
         """What the user's names for nested models have in common, without what all names of the model begin with."""
@@ -141,6 +153,8 @@ class Namer:
 
     def _part(self, template: Template, module: Module) -> str | tuple[str]:
         """What a part of a block is called: a tuple where the name is the user's own, else a kind to be numbered."""
+        if module.key in template.branches:
+            return (template.branches[module.key],)
         whole = module.graph is not None and module.graph.sequential
         if whole or (
             module.state and module.key in template.conditions and self._optional(template, module) == "shortcut"
@@ -162,6 +176,8 @@ class Namer:
     def kind(self, template: Template) -> str:
         """What an attribute that is a block is called: `conv` for a ConvBNReLU, `block` for a Bottleneck."""
         self._template(template)
+        if template.alone:
+            return "stem" if template is self.stem else "reduction" if template.shrinking else "block"
         name = re.sub(r"\d+$", "", self.names.classes[template.graph])
         return next((kind for start, kind in UNITS.items() if name.startswith(start)), "block")
 
@@ -171,6 +187,10 @@ class Namer:
         readers = [c for c in template.graph.nodes if call.outputs in c.operands]  # type: ignore[union-attr]
         around = call.operands[0] in values(template.graph.inputs) and any(len(c.operands) > 1 for c in readers)  # type: ignore[union-attr]
         return "shortcut" if around else "expand" if call.operands[0] in values(template.graph.inputs) else "extra"  # type: ignore[union-attr]
+
+
+def _is_chain(template: Template) -> bool:
+    return all(len(call.operands) < 2 for call in template.graph.nodes if isinstance(call, Call))
 
 
 def _template_of(module: Module) -> Template | None:

@@ -6,6 +6,7 @@ layer with weights a line, what follows it around it. A name is reused as soon a
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,7 @@ OUTPUTS = {
 # What is made of a mask.
 MASKS = {"~": "padding", "flip": "reversed_mask"}
 BRANCHES_AT_LEAST = 3
+JOINS = {"torch.cat", "+"}
 LINE_LENGTH = 120
 EXPRESSION_AT_MOST = 96  # columns of an expression before it is broken up
 NESTING_AT_MOST = 5
@@ -105,12 +107,16 @@ class Body:
     def _call(self, call: Call) -> None:
         expression = self._expression(call)
         used = [value for value in values(call.outputs) if self.uses[value]]
-        if len(used) == 1 and self.uses[used[0]] == 1:
+        if len(used) == 1 and self.uses[used[0]] == 1 and not self._is_joined_branch(call):
             self.pending[used[0]] = self._pick(call, used[0], expression)
         elif len(used) == 1 and used[0] == next(iter(values(call.outputs)), None):
             self._assign(used[0], self._pick(call, used[0], expression))
         elif used:
             self._unpack(call, used, expression)
+
+    def _is_joined_branch(self, call: Call) -> bool:
+        """Whether a call puts together what is one of several branches then: a line of its own."""
+        return call.target in JOINS and call.outputs in self.branches and len(call.operands) > 1
 
     def _pick(self, call: Call, value: Value, expression: Expression) -> Expression:
         """The one output that matters of a call that has several."""
@@ -173,7 +179,9 @@ class Body:
             return MASKS.get(expression.calls[-1].target, "mask")
         if self.uses[value] == 1 and (place := self.branches.get(value)):
             return f"branch{place}"
-        return ""
+        last = expression.calls[-1]
+        made_by = self.attributes[last.target] if last.kind == "module" else ""
+        return made_by if re.fullmatch(r"branch\d+", made_by) else ""
 
     # -- expressions -------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from migrate.interpret import resolve
 
 NUMBERS_AT_MOST = 32
 GROWING_AT_LEAST = 3
+WRITTEN_AT_MOST = 90  # columns of the parts of an nn.Sequential, up to which two that are alike are written twice
 TYPES_AT_MOST = 6
 RANDOM_BIAS = {"nn.LSTM", "nn.RNN"}  # a bias that is frozen at zero does not start there
 FLOAT, INT, BOOL = "float", "int", "bool"
@@ -155,10 +156,13 @@ class Writer:
     def _items(self, graph: Graph) -> Iterator[str]:
         """The parts of an nn.Sequential, equal ones that follow each other as a comprehension."""
         modules, done = graph.modules, 0
+        whole = ", ".join(map(self.construction, modules))
         while done < len(modules):
             count, item = self._series(modules[done:])
             written = [self.construction(module) for module in modules[done : done + count]]
-            yield from [item] if item and (count > 2 or len(modules) > 3) else written
+            yield from (
+                [item] if item and (count > 2 or (len(modules) > 3 and len(whole) > WRITTEN_AT_MOST)) else written
+            )
             done += count
 
     def _series(self, modules: Sequence[Module]) -> tuple[int, str]:

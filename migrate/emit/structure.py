@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from string import ascii_uppercase
 
-from converters.graph import Call, Graph, Module, values
+from converters.graph import Call, Graph, Module, Value
 from migrate.blocks.template import Template
 
 NORMS = ("BatchNorm", "LayerNorm", "GroupNorm")
@@ -23,10 +24,26 @@ def block_class(template: Template) -> str:
     if named := _from_prefix(template.prefixes):
         return named
     name = _from_structure(template.graph)
-    if name == "InceptionBlock" and len(values(template.graph.inputs)) > 1:
+    if name == "InceptionBlock" and _joins_sums(template.graph):
         name = "Cell"
     kind = {"InceptionBlock": "ReductionBlock", "Cell": "ReductionCell", "ResidualBlock": "DownsamplingBlock"}
     return kind.get(name, name) if template.shrinking.isdigit() else name
+
+
+def _joins_sums(graph: Graph) -> bool:
+    """Whether what is put side by side are sums, of two ways each, as in the cells of NASNet."""
+    makers = {call.outputs: call for call in graph.nodes if isinstance(call, Call) and isinstance(call.outputs, Value)}
+    wide = [call for call in makers.values() if call.target == "torch.cat"]
+    made = [makers[value].target for value in wide[-1].operands if value in makers] if wide else []
+    return made.count("+") >= 2
+
+
+def lettered(templates: Iterable[Template]) -> dict[Graph, str]:
+    """`InceptionA`, `InceptionB` … where a model has several kinds of blocks with branches, in order of appearance."""
+    kinds = [template.graph for template in templates if block_class(template) in ("InceptionBlock", "ReductionBlock")]
+    return (
+        dict(zip(kinds, (f"Inception{letter}" for letter in ascii_uppercase), strict=False)) if len(kinds) > 1 else {}
+    )
 
 
 def _from_prefix(prefixes: list[str]) -> str:
