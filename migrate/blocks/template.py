@@ -9,12 +9,13 @@ from typing import Any
 
 from converters.graph import Call, Graph, Module, Tree, Value, map_tree, values
 from migrate.blocks.activations import MODULES, overwriting
-from migrate.blocks.border import difference, shrinking
-from migrate.blocks.columns import Columns, usual
-from migrate.blocks.expressions import Condition
-from migrate.blocks.parameters import unused, width
-from migrate.blocks.pattern import Flow, Pattern, Ref, arguments, signature
+from migrate.blocks.border import difference, rounds_up, shrinking
+from migrate.blocks.columns import DEPTH, Columns, usual
+from migrate.blocks.expressions import Condition, Scaled
+from migrate.blocks.parameters import names_in, same, unused, width
+from migrate.blocks.pattern import POOLING, Flow, Pattern, Ref, arguments, completed, numbers, signature
 from migrate.blocks.prefixes import own_name, prefix_of, role
+from migrate.blocks.shortcuts import readers, shortcut
 
 PARAMETERS_AT_MOST = 4  # beside the widths at the block's border
 
@@ -25,6 +26,7 @@ class Template:
 
     `parts`: for every key of the graph's modules, the keys of the members' modules there (None where one has none).
     `conditions`: when an optional module is there. `flags`: what `forward` asks for, by name.
+    `copies`: for a module that stands for copies of a unit, the keys of each member's copies.
     `roles`: what the user's names call the modules, without what they call the block. `prefixes`: that, by member.
     """
 
@@ -33,11 +35,13 @@ class Template:
     conditions: dict[str, Condition] = field(default_factory=dict)
     flags: dict[str, Condition] = field(default_factory=dict)
     parts: dict[str, list[str | None]] = field(default_factory=dict)
+    copies: dict[str, list[list[list[str]]]] = field(default_factory=dict)
     calls: dict[Call, list[Call]] = field(default_factory=dict)
     roles: dict[str, str] = field(default_factory=dict)
     prefixes: list[str] = field(default_factory=list)
     widening: int = 0  # by how much every member is wider where it ends than where it begins
     shrinking: str = ""  # by what height and width are divided: a number, a parameter, "?" where it is neither
+    rounds_up: bool = False  # where that leaves a rest
     models: bool = False  # nested models of the user's, whose names name the class
 
     @property
@@ -74,6 +78,8 @@ class _Builder:
         self.made = Template(Graph("", (), ()), {})
         self.modules: list[Module] = []
         self.nodes: list[Call] = []
+        self.copied = pattern.copies.slots if pattern.copies is not None else range(0)
+        self.shortcut = shortcut(pattern, flow)
 
     def template(self) -> Template | None:
         conditions, parameters = self.columns.conditions(), self.columns.parameters
@@ -104,6 +110,7 @@ class _Builder:
         if None not in (widths := {difference(width(a), width(b)) for a, b in ends}) and len(widths) == 1:
             self.made.widening = max(0, widths.pop() or 0)
         ratios = [shrinking(a, b) for a, b in ends]
+        self.made.rounds_up = rounds_up(ends)
         if set(ratios) <= {1, None}:
             return
         named = [name for name in ("stride",) if self.made.parameters.get(name) == ratios]
@@ -126,10 +133,12 @@ class _Builder:
     def _write(self, conditions: Mapping[int, Condition]) -> None:
         groups = list(self._groups())
         for group in groups:
-            if not self.pattern.slots[group[0]].optional:
-                self._plain(group[0])
+            if group[0] in self.copied:
+                self._copies(group)
+            elif not self.pattern.slots[group[0]].optional:
+                self._always(group)
             elif all(self._as_module(number) for number in group):
-                self._optional_modules(group, conditions[group[0]])
+                self._grouped(group, conditions[group[0]])
             else:
                 for number in group:
                     self._optional_call(number, conditions[number])
@@ -138,18 +147,19 @@ class _Builder:
         """Slots one by one, but optional ones that follow each other in a chain and are there together as one."""
         group: list[int] = []
         for number, slot in enumerate(self.pattern.slots):
+            if group and any(number in one and group[-1] in one for one in (self.copied, self.shortcut)):
+                group = [*group, number]
+                continue
             follows = (
                 group and slot.optional and self.pattern.slots[group[-1]].present == slot.present
-                and self.flow.operands[number] == ((group[-1], 0),) and self._readers(group[-1]) == 1
+                and self.flow.operands[number] == ((group[-1], 0),) and readers(self.flow, group[-1]) == 1
             )  # fmt: skip
-            if group and not (follows and self._as_module(number) and self._as_module(group[-1])):
+            alone = any(one and (number in one or group[-1] in one) for one in (self.copied, self.shortcut) if group)
+            if group and (alone or not (follows and self._as_module(number) and self._as_module(group[-1]))):
                 yield group
                 group = []
             group = [*group, number]
         yield group
-
-    def _readers(self, number: int) -> int:
-        return sum(ref[0] == number for refs in self.flow.operands for ref in refs) + (self.flow.output[0] == number)
 
     def _as_module(self, number: int) -> Module | None:
         """A slot as a module of one input, if it can be one."""
@@ -202,8 +212,18 @@ class _Builder:
             target = module.key
         self._emit(replace(call, target=target, args=args, kwargs=kwargs), number)
 
-    def _optional_modules(self, group: list[int], condition: Condition) -> None:
-        """One module, or several as an nn.Sequential, where nn.Identity stands otherwise."""
+    def _always(self, group: list[int]) -> None:
+        """What all members have: a shortcut of several layers as one; what differs between members is made once."""
+        call = self.pattern.slots[group[0]].first
+        args, kwargs = self._call_arguments(group[0], call)
+        differs = call.kind == "function" and any(names_in((args, *kwargs.values())))
+        if len(group) > 1 or (differs and self._as_module(group[0])):
+            self._grouped(group, None)
+        else:
+            self._plain(group[0])
+
+    def _grouped(self, group: list[int], condition: Condition | None) -> None:
+        """One module, or several as an nn.Sequential. With a condition, nn.Identity stands there otherwise."""
         made = [module for number in group if (module := self._as_module(number)) is not None]
         first = self.pattern.slots[group[0]].first
         module = made[0]
@@ -212,13 +232,47 @@ class _Builder:
             module = _stateless(f"{group[0]}-{group[-1]}", "sequential", (), {}, first)
             module = replace(module, graph=Graph("", (), (), modules=tuple(made), sequential=True))
         self.modules.append(module)
-        self.made.conditions[module.key] = condition
+        if condition is not None:
+            self.made.conditions[module.key] = condition
         passed = self.values[self.flow.operands[group[0]][0]]
         last = group[-1]
         outputs = self._outputs(last, passed)
         call = Call("module", module.key, (passed,), {}, outputs, "")
         self.nodes.append(call)
         self.made.calls[call] = [c for number in group for c in self.pattern.slots[number].calls if c is not None]
+
+    def _copies(self, group: list[int]) -> None:
+        """An nn.Sequential with as many copies of a unit as the block is deep."""
+        copies = self.pattern.copies
+        assert copies is not None
+        unit = [module for number in group[: copies.size] if (module := self._as_module(number)) is not None]
+        key = f"{group[0]}-{group[-1]}"
+        first = self.pattern.slots[group[0]].first
+        item = unit[0]
+        if len(unit) > 1:
+            unit = [unit[0], *starmap(overwriting, pairwise(unit))]
+            item = _stateless(f"{key} unit", "sequential", (), {}, first)
+            item = replace(item, graph=Graph("", (), (), modules=tuple(unit), sequential=True))
+        times = {"times": Scaled(DEPTH, plus=-copies.before)}
+        module = replace(
+            _stateless(key, "sequential", (), times, first),
+            graph=Graph("", (), (), modules=(item,), sequential=True),
+        )
+        self.modules.append(module)
+        self.made.copies[key] = [
+            [self._keys(start, m) for start in copies.firsts if self.pattern.slots[start].present[m]]
+            for m in range(len(self.pattern.members))
+        ]
+        passed = self.values[self.flow.operands[group[0]][0]]
+        call = Call("module", key, (passed,), {}, self._outputs(group[-1], passed), "")
+        self.nodes.append(call)
+        self.made.calls[call] = [c for number in group for c in self.pattern.slots[number].calls if c is not None]
+
+    def _keys(self, start: int, member: int) -> list[str]:
+        """The keys of the modules in one copy, '' for what is none."""
+        assert self.pattern.copies is not None
+        calls = [slot.calls[member] for slot in self.pattern.slots[start : start + self.pattern.copies.size]]
+        return [call.target if call is not None and call.kind == "module" else "" for call in calls]
 
     def _optional_call(self, number: int, condition: Condition) -> None:
         """A call that `forward` makes on a condition; else its value is one of its operands."""
@@ -234,20 +288,20 @@ class _Builder:
         )
 
     def _call_arguments(self, number: int, call: Call) -> tuple[Tree, dict[str, Tree]]:
-        operands = iter(self.flow.operands[number])
+        call, operands = completed(call), iter(self.flow.operands[number])
         if not all(ref in self.values for ref in self.flow.operands[number]):
             return call.args, dict(call.kwargs)  # asked for too early: only whether it could be a module
         tree = map_tree(
             lambda leaf: self.values[next(operands)] if isinstance(leaf, Value) else leaf,
             (call.args, dict(call.kwargs)),
         )
-        count = iter(range(10_000))
+        keys = iter(numbers(call))
 
         def numbered(leaf: Any) -> Any:
-            return self.columns.solved.get((number, f"#{next(count)}"), leaf)
+            return self.columns.solved.get((number, next(keys)), leaf)
 
         args, kwargs = map_tree(numbered, tree)
-        return args, kwargs
+        return args, {key: value for key, value in kwargs.items() if not same(value, POOLING.get(key))}
 
     def _emit(self, call: Call, number: int) -> None:
         call = replace(call, outputs=self._outputs(number, None), origin="")

@@ -141,6 +141,10 @@ class Namer:
 
     def _part(self, template: Template, module: Module) -> str | tuple[str]:
         """What a part of a block is called: a tuple where the name is the user's own, else a kind to be numbered."""
+        if module.key in template.copies:
+            unit = module.graph.modules[0]  # type: ignore[union-attr]  # an nn.Sequential
+            first = unit.graph.modules[0] if unit.graph is not None and unit.graph.sequential else unit
+            return (f"{kind_of(first.class_name)}s",)
         whole = module.graph is not None and module.graph.sequential
         if whole or (
             module.state and module.key in template.conditions and self._optional(template, module) == "shortcut"
