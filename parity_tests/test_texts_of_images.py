@@ -62,3 +62,26 @@ def test_open_sizes_are_told_by_those_of_the_input(bench: Bench) -> None:
     text = written(bench, model, (None, None, 3)).text.text
     assert "# (N, 5, H / 2, W / 2)" in text, text
     assert "H / 2 - 2" not in text and "(N, 6, H / 2, W / 2)" not in text, text
+
+
+def blocks_of(depths: tuple[int, ...], name: str) -> str:
+    """Convolutions and a pooling, several times; `name` of block b and layer i."""
+    return (
+        f"*[layer for b, d in enumerate({depths}) for layer in (*[Conv2D(4 + 4 * b, 3, padding='same', activation='relu'"
+        f", {name.format('i')}) for i in range(d)], MaxPooling2D({name.format(9)}))], Flatten(), Dense(2)"
+    )
+
+
+NAMED = "name=f'block{{b}}_layer{{{}}}'"
+
+
+def test_blocks_that_the_user_names_are_one_class_with_a_depth(bench: Bench) -> None:
+    done = written(bench, blocks_of((2, 2, 3, 3, 3), NAMED), (32, 32, 3))
+    assert not done.refused
+    assert "ConvBlock(8, 12, depth=3)" in done.text.text, done.text.text
+    assert "range(depth - 1)" in done.text.text, done.text.text
+
+
+@pytest.mark.parametrize(("depths", "name"), [((3, 3, 3, 3, 3), NAMED), ((2, 2, 3, 3, 3), "name=None and '{}'")])
+def test_a_depth_is_given_where_names_and_numbers_ask_for_it(bench: Bench, depths: tuple[int, ...], name: str) -> None:
+    assert "depth" not in written(bench, blocks_of(depths, name), (32, 32, 3)).text.text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from converters.arrangement import keras_shape
 from converters.graph import Call, Module, Value
@@ -40,13 +40,29 @@ def difference(before: int | None, after: int | None) -> int | None:
 
 def shrinking(before: Value, after: Value) -> int | None:
     """By what the height and width of an image are divided, rounded; 0 where that is not one number, None unknown."""
-    if before.rank != SPATIAL or after.rank != SPATIAL:
+    pairs = _sizes(before, after)
+    if not pairs:
         return None
-    sizes, new = _extent(before), _extent(after)
-    if not all((*sizes, *new)):
-        return None
-    pairs = [(int(size or 0), made) for size, made in zip(sizes, new, strict=True)]
     return next((n for n in range(1, 9) if all(made in (size // n, -(-size // n)) for size, made in pairs)), 0)
+
+
+def rounds_up(ends: Sequence[tuple[Value, Value]]) -> bool:
+    """Whether sizes that cannot be divided are there, and all are rounded up."""
+    found = False
+    for before, after in ends:
+        ratio, pairs = shrinking(before, after), _sizes(before, after)
+        if None in before.sizes[1:] or not ratio or any(made != -(-size // ratio) for size, made in pairs):
+            return False
+        found = found or any(size % ratio for size, _ in pairs)
+    return found
+
+
+def _sizes(before: Value, after: Value) -> list[tuple[int, int]]:
+    """Height and width of an image, before and after; none where they are not known."""
+    if before.rank != SPATIAL or after.rank != SPATIAL:
+        return []
+    pairs = list(zip(_extent(before), _extent(after), strict=True))
+    return [(size, made) for size, made in pairs if size and made] if all(map(all, pairs)) else []
 
 
 def _extent(image: Value) -> tuple[int | None, ...]:

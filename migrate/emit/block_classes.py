@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 FORMULA_TWICE = 3  # a formula that stands so often gets a name
 DOCSTRING_AT_MOST = 110  # columns, with quotes and indentation in a line of 120
 POSITIONAL = ("channels", "features", "kernel_size")
+POSITIONAL_AT_MOST = 3
 UNEVEN = 'Keras "same" with a stride pads bottom and right {how}.'
+
+CUT = 'Keras "same" on an even size pads bottom and right only, as ceil_mode does.'
 
 
 def block_class(writer: Writer, template: Template) -> ClassText:
@@ -123,6 +126,8 @@ def _definitions(writer: Writer, template: Template) -> Iterator[str]:
 
 def _uneven(module: Module) -> str:
     """Why it pads one side more than the other, if it does."""
+    if isinstance(module.kwargs.get("ceil_mode"), FORMULAS):
+        return CUT
     if module.constructor != "nn.ZeroPad2d":
         return ""
     left, right, top, bottom = module.args[0]
@@ -132,14 +137,14 @@ def _uneven(module: Module) -> str:
 
 
 def block_arguments(template: Template, given: Mapping[str, Any]) -> Iterator[str]:
-    """The arguments of a block: widths by position, the others by name, defaults left out."""
+    """The arguments of a block: the first widths by position, the others by name, defaults left out."""
     defaults, named = template.defaults, False
-    for name in template.parameters:
+    for place, name in enumerate(template.parameters):
         value = given[name]
         if name in defaults and not isinstance(value, FORMULAS) and classes.same_as(value, defaults[name]):
             named = True
             continue
-        named = named or not name.endswith(POSITIONAL)
+        named = named or not name.endswith(POSITIONAL) or place >= POSITIONAL_AT_MOST
         yield f"{name}={literal(value)}" if named else literal(value)
 
 
@@ -169,7 +174,10 @@ def _result(value: Value, template: Template) -> str:
         text = text.replace(", C,", f", {template.widening},")
     if template.shrinking == "?":
         return text.replace(" H, W", " H', W'")
-    return text.replace(" H, W", f" H / {template.shrinking}, W / {template.shrinking}") if template.shrinking else text
+    if not template.shrinking:
+        return text
+    height, width = (f"{side} / {template.shrinking}" for side in "HW")
+    return text.replace(" H, W", f" ceil({height}), ceil({width})" if template.rounds_up else f" {height}, {width}")
 
 
 def _shape(value: Value, template: Template, side: str) -> str:

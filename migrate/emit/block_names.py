@@ -155,6 +155,10 @@ class Namer:
         """What a part of a block is called: a tuple where the name is the user's own, else a kind to be numbered."""
         if module.key in template.branches:
             return (template.branches[module.key],)
+        if module.key in template.copies:
+            unit = module.graph.modules[0]  # type: ignore[union-attr]  # an nn.Sequential
+            first = unit.graph.modules[0] if unit.graph is not None and unit.graph.sequential else unit
+            return (f"{kind_of(first.class_name)}s",)
         whole = module.graph is not None and module.graph.sequential
         if whole or (
             module.state and module.key in template.conditions and self._optional(template, module) == "shortcut"

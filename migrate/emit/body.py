@@ -224,7 +224,7 @@ class Body:
         module = self.modules[call.target]
         if module.graph is not None and module.graph.block is not None and not module.graph.block.template.models:
             unit = module.graph.block.template.graph
-            layers = sum(any(weight.rank > 1 for weight in part.state.values()) for part in unit.modules)
+            layers = sum(_layers(part) for part in unit.modules)
             chain = all(len(call.operands) == 1 for call in unit.nodes if isinstance(call, Call))
             return len(unit.modules) > SMALL or (chain and layers > 1)
         return module.graph is not None or any(weight.rank > 1 for weight in module.state.values())
@@ -304,6 +304,13 @@ class Body:
             inner = ", ".join(map(self._tree, tree)) + ("," if len(tree) == 1 else "")
             return inner if top else f"({inner})"
         return literal(tree)
+
+
+def _layers(part: Module) -> int:
+    """How many layers with a matrix of weights a part of a block has; of copies of one, two."""
+    if part.graph is not None and part.graph.sequential:
+        return sum(map(_layers, part.graph.modules)) * (2 if part.kwargs else 1)
+    return any(weight.rank > 1 for weight in part.state.values())
 
 
 def _branches(calls: Iterable[Call]) -> Iterator[tuple[Value, int]]:

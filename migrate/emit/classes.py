@@ -91,7 +91,8 @@ class Writer:
         ]
         for name, body in methods.items():
             result = _result_type(graph) if name == "forward" else "Tensor"
-            lines += ["", f"    def {name}({signature}) -> {result}:", *(f"        {s.text}" for s in body)]
+            said = [f'        """{text}"""'] if (text := head.said(name)) else []
+            lines += ["", f"    def {name}({signature}) -> {result}:", *said, *(f"        {s.text}" for s in body)]
         return ClassText(self.names.classes[graph], "\n".join(lines), methods)
 
     def _definitions(self, graph: Graph, head: Head | None = None) -> Iterator[str]:
@@ -142,6 +143,8 @@ class Writer:
     def construction(self, module: Module) -> str:
         """`nn.Conv2d(3, 64, 7, stride=2)`: what equals a default of the constructor is left out."""
         graph = module.graph
+        if graph is not None and graph.sequential and (times := module.kwargs.get("times")) is not None:
+            return f"nn.Sequential(*({self.construction(graph.modules[0])} for _ in range({literal(times)})))"
         if graph is not None and graph.sequential:
             return f"nn.Sequential({', '.join(self._items(graph))})"
         if graph is not None and graph.block is not None:

@@ -122,7 +122,8 @@ def _parts(call: Call, modules: dict[str, Module]) -> Iterator[tuple[str, object
     """(kind, kernel size) of what a call does."""
     if call.kind == "module":
         module = modules[call.target]
-        inner = module.graph.modules if module.graph is not None and module.graph.sequential else (module,)
+        whole = module.graph is not None and module.graph.sequential and not module.kwargs  # of copies, a block
+        inner = module.graph.modules if module.graph is not None and whole else (module,)
         for part in inner:
             yield _kind(part), part.args[2] if ".Conv" in part.constructor and len(part.args) > 2 else 0
     elif _target(call) in ACTIVATIONS:
