@@ -14,7 +14,6 @@ from migrate.blocks.layout import channels_first_sums
 
 COMMUTATIVE = {"+", "*"}
 CHEAP = ("size", "attribute")
-BRANCHES_AT_LEAST = 3  # side by side, for which their places count
 
 
 def canonical(graph: Graph) -> Graph:
@@ -113,7 +112,7 @@ def ordered(graph: Graph, *, by_place: bool = False) -> Graph:
             continue
         pending.append((call, True))
         branches = [v for v in call.operands if v in makers]
-        if not by_place or call.target != "torch.cat" or len(branches) < BRANCHES_AT_LEAST:
+        if not by_place or call.target != "torch.cat":
             branches.sort(key=lambda v: -levels[v])
         pending += [(makers[v], False) for v in reversed(branches)]  # type: ignore[misc]  # the last is taken first
     first = {

@@ -7,9 +7,9 @@ from typing import Any
 
 from converters.graph import Value
 from migrate.blocks.activations import ACTIVATIONS
-from migrate.blocks.expressions import Condition, Parameter
+from migrate.blocks.expressions import Condition, Parameter, Test
 from migrate.blocks.parameters import ABSENT, Parameters, same, width
-from migrate.blocks.pattern import Pattern, Slot, arguments, numbers
+from migrate.blocks.pattern import Pattern, Ref, Slot, arguments, numbers
 
 WORDS = {
     "p": "drop",
@@ -22,6 +22,7 @@ WIDTHS = {"in_channels", "out_channels", "num_features", "in_features", "out_fea
 AS_IN_TORCH = {"padding": 0, "stride": 1}
 DEPTH = "depth"  # how many layers of one kind follow each other in a block
 INNER_WIDTHS = ("hidden", "squeeze")
+PREVIOUS = "previous_channels"  # the width of what the block before the one before made
 EARLY = 3  # the last priority of what is solved before the conditions, which ask for it
 FIRST = {"stride": 1, "kernel_size": 2, "p": 3, "dropout": 3, "rate": 3}
 
@@ -60,6 +61,8 @@ class Columns:
                 self.parameters.given.add("channels")
             else:
                 self.parameters.offer(name, column)
+        if len(self.pattern.members[0].inputs) == 2:
+            self.parameters.offer(PREVIOUS, [width(m.inputs[1]) for m in self.pattern.members])
         if self.pattern.copies is not None:
             self.parameters.columns[DEPTH] = list(self.pattern.depths)
             self.parameters.used.add(DEPTH)
@@ -73,14 +76,19 @@ class Columns:
 
     def conditions(self) -> dict[int, Condition]:
         """Solves every place, the most telling first; the conditions of optional slots."""
-        places = sorted(self._places(), key=lambda place: place[0])
+        places = sorted(self._places(), key=lambda place: (place[0], ABSENT in place[3]))
         early, late = ([place for place in places if (place[0] <= EARLY) == first] for first in (True, False))
         self.parameters.widen([column for priority, _, _, column in early if priority == 0])
         for _, number, key, column in early:
             self._solve(number, key, column)
         copied = self.pattern.copies.slots if self.pattern.copies is not None else ()
-        optional = [(n, slot) for n, slot in enumerate(self.pattern.slots) if slot.optional and n not in copied]
-        conditions = {
+        choices = self.pattern.choices
+        chosen = {
+            n: Test(self.parameters.new(list(self.pattern.slots[n].present), self._choice(n)).name) for n in choices
+        }
+        done = {*copied, *choices, *choices.values()}
+        optional = [(n, slot) for n, slot in enumerate(self.pattern.slots) if slot.optional and n not in done]
+        conditions = chosen | {
             number: self.parameters.condition(
                 slot.present,
                 lambda n=number, s=slot: self._flag(n, s),  # type: ignore[misc]
@@ -101,10 +109,32 @@ class Columns:
         return stride == Parameter("stride")
 
     def _solve(self, number: int, key: str, column: list[Any]) -> None:
+        if (told := self._of_input(number, key, column)) is not None:
+            self.solved[number, key] = told
+            return
         chosen = key not in WIDTHS | {"stride"} and not key.startswith(("kernel", *INNER_WIDTHS))
         self.solved[number, key] = self.parameters.solve(
             column, lambda: self._name(number, key), choose=chosen, border=key in WIDTHS | {"stride"}
         )
+
+    def _of_input(self, number: int, key: str, column: list[Any]) -> Parameter | None:
+        """The width of what goes into a block, where a part that not all members have reads just that."""
+        flow = self.pattern.flow
+        if key != "in_channels" or ABSENT not in column or flow is None or len(flow.operands[number]) != 1:
+            return None
+        names = {(-1, 0): "in_channels", (-1, 1): PREVIOUS}
+        known = self.parameters.columns.get(name := names.get(self._start(flow.operands[number][0]), ""))
+        if known is None or any(not same(value, known[m]) for m, value in enumerate(column) if value is not ABSENT):
+            return None
+        self.parameters.used.add(name)
+        return Parameter(name)
+
+    def _start(self, ref: Ref) -> Ref:
+        """Where a value comes from, past the first of two layers of which each member has one."""
+        flow = self.pattern.flow
+        while flow is not None and ref[0] in self.pattern.choices:
+            ref = flow.operands[ref[0]][0]
+        return ref
 
     def _places(self) -> Iterator[tuple[int, int, str, list[Any]]]:
         """(priority, slot, key, column)"""
@@ -140,6 +170,14 @@ class Columns:
         refs = self.pattern.flow.operands[number] if self.pattern.flow is not None else ()
         return any(ref[0] >= 0 and "_pool" in self.pattern.slots[ref[0]].first.target for ref in refs)
 
+    def _choice(self, number: int) -> str:
+        """The flag that says which of two layers a block has: nothing else of it tells."""
+        flow, module = self.pattern.flow, self.pattern.modules[self.pattern.slots[number].first.target]
+        assert flow is not None
+        shrinks = module.graph is not None and module.graph.block is not None and module.graph.block.template.shrinking
+        verb = "reduce" if shrinks else "project"
+        return f"{verb}_previous" if flow.operands[number][0] == (-1, 1) else verb
+
     def _flag(self, number: int, slot: Slot) -> str:
         if len(slot.first.operands) > 1:
             return "residual"
@@ -151,7 +189,7 @@ class Columns:
         return "activation" if number else f"start_with_{slot.first.target.removeprefix('F.')}"
 
     def ordered(self) -> Iterator[tuple[str, list[Any]]]:
-        order = ["in_channels", "out_channels", "channels"]
+        order = ["in_channels", PREVIOUS, "out_channels", "channels"]
         columns = self.parameters.columns
         rest = [name for name in columns if name not in order]
         rest.sort(key=lambda name: (usual(name, columns[name]) is not None, isinstance(columns[name][0], bool)))

@@ -33,9 +33,14 @@ def families(graph: Graph, tokens: Tokens) -> Iterator[Pattern]:
     yield from Families(graph, tokens).find()
 
 
+def in_cells(graph: Graph) -> bool:
+    """Whether too much of a graph hangs together for one block: two values are alive between its blocks."""
+    return any(len(segment.calls) > SMALL for segment in segments(graph))
+
+
 def cells(graph: Graph, tokens: Tokens) -> Iterator[Pattern]:
     """Blocks that read the two before them, as the cells of NASNet: found where too much hangs together for one."""
-    if any(len(segment.calls) > SMALL for segment in segments(graph)):
+    if in_cells(graph):
         yield from Families(graph, tokens, width=2).find()
 
 

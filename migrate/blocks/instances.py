@@ -9,7 +9,7 @@ from converters.graph import Call, Graph, Module
 from migrate.blocks.canonical import ordered
 from migrate.blocks.expressions import evaluate
 from migrate.blocks.pattern import Member, Pattern, arguments
-from migrate.blocks.template import Template, Use
+from migrate.blocks.template import EITHER, Template, Use
 
 
 def replaced(graph: Graph, pattern: Pattern, template: Template) -> Graph:
@@ -57,7 +57,7 @@ def paths(template: Template, number: int) -> Iterator[tuple[str, tuple[str, ...
         inner = module.graph.modules if module.graph is not None and module.graph.sequential else ()
         for index, part in enumerate(inner):
             if (key := template.parts.get(part.key, {number: None})[number]) is not None:
-                yield key, (module.key, str(index))
+                yield key, (module.key,) if module.constructor == EITHER else (module.key, str(index))
         if not inner and module.key in template.parts and (key := template.parts[module.key][number]) is not None:
             yield key, (module.key,)
 

@@ -32,6 +32,7 @@ class Parameters:
     columns: dict[str, list[Any]] = field(default_factory=dict)
     given: set[str] = field(default_factory=set)  # names that come from the shapes at the block's border
     used: set[str] = field(default_factory=set)
+    formulas: dict[Scaled, None] = field(default_factory=dict)  # what widths are in all members, in order
 
     def offer(self, name: str, column: Column) -> None:
         """A parameter that may be used, if anything varies with it."""
@@ -57,7 +58,10 @@ class Parameters:
             ]
             if None not in parts:
                 return tuple(parts)
-        if (found := self.known(column, choose)) is not None:
+        found = self._told(column, present, border) or self.known(column, choose)
+        if found is not None:
+            if isinstance(found, Scaled) and border and ABSENT not in column:
+                self.formulas[found] = None
             return found
         return self.new(column, name())
 
@@ -69,13 +73,16 @@ class Parameters:
                 self.columns["expansion"] = ratio
                 return
 
-    def _told(self, column: Column, present: Sequence[int], border: bool) -> Parameter | None:
+    def _told(self, column: Column, present: Sequence[int], border: bool) -> Any:
         """The parameter that a number of an optional part is, as the width of a shortcut; so too in a block alone."""
         if border and (len(present) < len(column) or self.count == 1):
-            for name in ("in_channels", "out_channels", "channels", "stride"):
+            for name in ("in_channels", "out_channels", "channels", "previous_channels", "stride"):
                 if name in self.columns and all(same(self.columns[name][i], column[i]) for i in present):
                     self.used.add(name)
                     return Parameter(name)
+            for formula in self.formulas:
+                if all(same(evaluate(formula, self.environment(i)), column[i]) for i in present):
+                    return formula
         return None
 
     def known(self, column: Column, choose: bool = True) -> Any:

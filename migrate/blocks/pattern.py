@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 from converters.graph import Call, Function, Graph, Module, Tree, Value, leaves, map_tree, values
@@ -136,9 +136,30 @@ class Pattern:
             if len({len(one) for one in each}) != 1:
                 return None
             operands.append(tuple(max(column) for column in zip(*each, strict=True)))
+        for number, other in pairwise(range(len(self.slots))):
+            if operands[other] == operands[number] and self._excludes(number, other):
+                operands[other] = ((number, 0),)  # each member passes one of them by
         output = max(refs[m][member.output] for m, member in enumerate(self.members))
         flow = Flow(tuple(operands), through, output)
         return flow if all(self._replays(m, flow, refs[m]) for m in range(len(self.members))) else None
+
+    def _excludes(self, number: int, other: int) -> bool:
+        """Whether a member has either one layer with weights, or the other."""
+        one, two = self.slots[number], self.slots[other]
+        layers = all(heavy(s.first, self.modules) and len(s.first.operands) == 1 for s in (one, two))
+        return layers and all(a != b for a, b in zip(one.present, two.present, strict=True))
+
+    @cached_property
+    def choices(self) -> dict[int, int]:
+        """Slots of which each member has one: the first of each two, and the second."""
+        flow = self.flow
+        if flow is None:
+            return {}
+        return {
+            number: other
+            for number, other in pairwise(range(len(self.slots)))
+            if flow.operands[other] == ((number, 0),) and self._excludes(number, other)
+        }
 
     def _refs(self, m: int) -> dict[Value, Ref]:
         found: dict[Value, Ref] = {v: (-1, i) for i, v in enumerate(self.members[m].inputs)}

@@ -19,6 +19,7 @@ from migrate.blocks.pattern import POOLING, Flow, Pattern, Ref, arguments, compl
 from migrate.blocks.prefixes import own_name, prefix_of, role
 from migrate.blocks.shortcuts import readers, shortcut
 
+EITHER = "either"  # one of two layers; an attribute that is made on a condition
 PARAMETERS_AT_MOST = 4  # beside the widths at the block's border
 
 
@@ -45,6 +46,7 @@ class Template:
     shrinking: str = ""  # by what height and width are divided: a number, a parameter, "?" where it is neither
     branches: dict[str, str] = field(default_factory=dict)  # which of what is put side by side a module is
     rounds_up: bool = False  # where that leaves a rest
+    other_extents: bool = False  # whether what it reads second may be of another height and width
     models: bool = False  # nested models of the user's, whose names name the class
 
     @property
@@ -99,8 +101,8 @@ class _Builder:
             self._value((-1, i), [m.inputs[i] for m in self.pattern.members])
             for i in range(len(self.pattern.members[0].inputs))
         ]
-        names = ["x"] if len(inputs) == 1 else [f"x{i + 1}" for i in range(len(inputs))]
-        for i, name in enumerate(names):
+        names = ["x", "previous"] if len(inputs) < 3 else [f"x{i + 1}" for i in range(len(inputs))]
+        for i, name in enumerate(names[: len(inputs)]):
             self.values[-1, i] = replace(inputs[i], name=name)
         self._write(conditions)
         output = self.values[self.flow.output]
@@ -125,6 +127,7 @@ class _Builder:
                 self.made.widening = f"{name} + {plus}"
                 break
         ratios = [shrinking(a, b) for a, b in ends]
+        self.made.other_extents = {shrinking(i, m.inputs[0]) for m in self.pattern.members for i in m.inputs[1:]} > {1}
         self.made.rounds_up = rounds_up(ends)
         if set(ratios) <= {1, None}:
             return
@@ -152,6 +155,10 @@ class _Builder:
         for group in groups:
             if group[0] in self.copied:
                 self._copies(group)
+            elif group[0] in self.pattern.choices:
+                self._chosen(group[0], conditions[group[0]])
+            elif group[0] in self.pattern.choices.values():
+                continue
             elif not self.pattern.slots[group[0]].optional:
                 self._always(group)
             elif all(self._as_module(number) for number in group):
@@ -246,6 +253,14 @@ class _Builder:
         else:
             self._plain(group[0])
 
+    def _chosen(self, number: int, condition: Condition) -> None:
+        """One of two layers as one attribute."""
+        other = self.pattern.choices[number]
+        made = tuple(module for n in (number, other) if (module := self._as_module(n)) is not None)
+        module = _stateless(f"{number}|{other}", EITHER, (), {}, self.pattern.slots[number].first)
+        module = replace(module, graph=Graph("", (), (), modules=made, sequential=True))
+        self._attach(module, [number, other], condition)
+
     def _grouped(self, group: list[int], condition: Condition | None) -> None:
         """One module, or several as an nn.Sequential. With a condition, nn.Identity stands there otherwise."""
         made = [module for number in group if (module := self._as_module(number)) is not None]
@@ -255,6 +270,10 @@ class _Builder:
             made = [made[0], *starmap(overwriting, pairwise(made))]
             module = _stateless(f"{group[0]}-{group[-1]}", "sequential", (), {}, first)
             module = replace(module, graph=Graph("", (), (), modules=tuple(made), sequential=True))
+        self._attach(module, group, condition)
+
+    def _attach(self, module: Module, group: list[int], condition: Condition | None) -> None:
+        """A module, and its call."""
         self._add(module, group[0])
         if condition is not None:
             self.made.conditions[module.key] = condition

@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from converters.graph import Module, Value, leaves, map_tree, values
+from migrate.blocks.columns import PREVIOUS
 from migrate.blocks.expressions import FORMULAS, Choice, Parameter, Product, Scaled
 from migrate.blocks.instances import every_module
 from migrate.blocks.parameters import unused
-from migrate.blocks.template import Template
+from migrate.blocks.template import EITHER, Template
 from migrate.emit import classes
 from migrate.emit.body import Body, Statement
 from migrate.emit.literals import literal, prose
@@ -25,6 +26,9 @@ FORMULA_TWICE = 3  # a formula that stands so often gets a name
 DOCSTRING_AT_MOST = 110  # columns, with quotes and indentation in a line of 120
 POSITIONAL = ("channels", "features", "kernel_size")
 POSITIONAL_AT_MOST = 3
+NOTES = {
+    "FactorizedReduction": "One half of the channels is made of every second pixel, the other of those between them."
+}
 UNEVEN = 'Keras "same" with a stride pads bottom and right {how}.'
 
 CUT = 'Keras "same" on an even size pads bottom and right only, as ceil_mode does.'
@@ -39,7 +43,7 @@ def block_class(writer: Writer, template: Template) -> ClassText:
     signature = ", ".join(["self", *(f"{argument}: Tensor" for argument in arguments)])
     lines = [
         f"class {name}(nn.Module):",
-        f'    """{_docstring(template, arguments)}"""',
+        *_told(name, _docstring(template, arguments)),
         "",
         f"    def __init__({', '.join(['self', *_declared(template)])}) -> None:",
         "        super().__init__()",
@@ -52,6 +56,13 @@ def block_class(writer: Writer, template: Template) -> ClassText:
     ]
     whole = [Statement(s.text, tuple(c for call in s.calls for c in template.calls.get(call, ()))) for s in statements]
     return classes.ClassText(name, "\n".join(lines), {"forward": whole})
+
+
+def _told(name: str, interface: str) -> list[str]:
+    """The docstring of a class; of one that few know, with what it does."""
+    if name not in NOTES:
+        return [f'    """{interface}"""']
+    return [f'    """{interface}', "", f"    {NOTES[name]}", '    """']
 
 
 def with_locals(template: Template) -> tuple[Template, dict[str, Any]]:
@@ -114,7 +125,10 @@ def _definitions(writer: Writer, template: Template) -> Iterator[str]:
             yield from writer.definition(module, graph)
             continue
         name = writer.names.attributes[graph][module.key]
-        if module.graph is not None and module.graph.sequential:
+        if module.constructor == EITHER:
+            one, other = map(writer.construction, module.graph.modules)  # type: ignore[union-attr]  # it holds two
+            yield f"self.{name} = {one} if {condition} else {other}"
+        elif module.graph is not None and module.graph.sequential:
             yield f"self.{name} = nn.Identity()"
             yield f"if {condition}:"
             yield f"    self.{name} = {writer.construction(module)}"
@@ -158,10 +172,13 @@ def _declared(template: Template) -> Iterator[str]:
 
 def _docstring(template: Template, arguments: list[str]) -> str:
     graph = template.graph
-    inputs = [_shape(v, template, "in_channels") for v in values(graph.inputs)]
+    sides = ("in_channels", PREVIOUS)
+    inputs = [_shape(v, template, side) for v, side in zip(values(graph.inputs), sides, strict=False)]
+    if template.other_extents:
+        inputs[1:] = [text.replace(" H, W", " H', W'") for text in inputs[1:]]
     text = classes.interface(inputs, [_result(v, template) for v in values(graph.outputs)], arguments)
     prefixes = list(dict.fromkeys(filter(None, template.prefixes)))  # in the order of the model
-    if prefixes:
+    if len(prefixes) > 1 or len(template.prefixes) == 1 == len(prefixes):  # one for all members names no block
         told = f" Keras: `{prose(prefixes[0])}`" + (f" to `{prose(prefixes[-1])}`." if len(prefixes) > 1 else ".")
         text += told if len(text) + len(told) <= DOCSTRING_AT_MOST else ""
     return text

@@ -6,7 +6,7 @@ import re
 
 from converters.graph import Call, Graph, Module, values
 from migrate.blocks.prefixes import common_words, layer_name, own_name, stage_of
-from migrate.blocks.template import Template, Use
+from migrate.blocks.template import EITHER, Template, Use
 from migrate.emit.names import Names, Numbers, attribute_of, class_name_of, identifier, kind_of, unique
 from migrate.emit.structure import block_class, lettered
 
@@ -20,6 +20,7 @@ FROM_CONSTRUCTOR = {
 UNITS = {
     "ConvBlock": "block", "Conv": "conv", "Linear": "fc", "SeparableConv": "sepconv", "DepthwiseSeparable": "sepconv",
     "SqueezeExcite": "se", "DoubleConv": "conv", "Dense": "layer", "Transformer": "layer", "LSTM": "lstm", "GRU": "gru",
+    "Cell": "cell", "ReductionCell": "reduction",
 }  # fmt: skip
 
 
@@ -155,6 +156,8 @@ class Namer:
         """What a part of a block is called: a tuple where the name is the user's own, else a kind to be numbered."""
         if module.key in template.branches:
             return (template.branches[module.key],)
+        if module.constructor == EITHER:
+            return ("adjust",)
         if module.key in template.copies:
             unit = module.graph.modules[0]  # type: ignore[union-attr]  # an nn.Sequential
             first = unit.graph.modules[0] if unit.graph is not None and unit.graph.sequential else unit

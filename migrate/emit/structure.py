@@ -26,6 +26,8 @@ def block_class(template: Template) -> str:
     name = _from_structure(template.graph)
     if name == "InceptionBlock" and _joins_sums(template.graph):
         name = "Cell"
+    if name == "InceptionBlock" and _reads_grids(template.graph):
+        return "FactorizedReduction"
     kind = {"InceptionBlock": "ReductionBlock", "Cell": "ReductionCell", "ResidualBlock": "DownsamplingBlock"}
     return kind.get(name, name) if template.shrinking.isdigit() else name
 
@@ -36,6 +38,14 @@ def _joins_sums(graph: Graph) -> bool:
     wide = [call for call in makers.values() if call.target == "torch.cat"]
     made = [makers[value].target for value in wide[-1].operands if value in makers] if wide else []
     return made.count("+") >= 2
+
+
+def _reads_grids(graph: Graph) -> bool:
+    """Whether its branches each begin with a part of the pixels, every second one or so."""
+    slices = [call.args[1] for call in graph.nodes if isinstance(call, Call) and call.target == "[]"]
+    joined = [call for call in graph.nodes if isinstance(call, Call) and call.target == "torch.cat"]
+    steps = [key for key in slices if any(isinstance(part, slice) and part.step not in (None, 1) for part in key)]
+    return len(joined) == 1 and len(steps) == len(joined[0].operands)
 
 
 def lettered(templates: Iterable[Template]) -> dict[Graph, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from converters.graph import Call, Graph
-from migrate.simplify.folding import fold_padding, fold_pooling, keep_dims
+from migrate.simplify.folding import fold_padding, fold_pooling, fold_strides, keep_dims
 from migrate.simplify.numbering import drop_dead, number_values
 from migrate.simplify.reorders import absorb_reorders
 
@@ -19,7 +19,16 @@ def simplify(graph: Graph) -> Graph:
         for module in graph.modules
     )
     graph = replace(graph, modules=modules)
-    for step in (number_values, drop_dead, absorb_reorders, fold_padding, fold_pooling, keep_dims, drop_dead):
+    for step in (
+        number_values,
+        drop_dead,
+        absorb_reorders,
+        fold_padding,
+        fold_pooling,
+        fold_strides,
+        keep_dims,
+        drop_dead,
+    ):
         graph = step(graph)
     return graph.check()
 
