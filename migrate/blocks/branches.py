@@ -23,11 +23,12 @@ class Branches:
         self.pattern, self.flow, self.is_layer = pattern, flow, is_layer
         self.readers = Counter(ref[0] for refs in flow.operands for ref in refs) + Counter([flow.output[0]])
         self.chains: dict[str, list[int]] = {}
-        joins = [n for n in range(len(pattern.slots)) if self._is_join(n, BRANCHES_AT_LEAST)]
-        if joins:
-            for place, ref in enumerate(flow.operands[joins[-1]], 1):
-                self._follow(ref, f"branch{place}")
-        if len(self.chains) < NAMED_AT_LEAST:
+        starts: list[Ref | None] = []
+        for operands in (BRANCHES_AT_LEAST, NAMED_AT_LEAST):
+            joins = [n for n in range(len(pattern.slots)) if self._is_join(n, operands)]
+            if joins and not starts:
+                starts = [self._follow(ref, f"branch{n}") for n, ref in enumerate(flow.operands[joins[-1]], 1)]
+        if len(self.chains) < NAMED_AT_LEAST or (len(starts) < BRANCHES_AT_LEAST and len(set(starts)) > 1):
             self.chains = {}
 
     def _is_join(self, number: int, operands: int) -> bool:

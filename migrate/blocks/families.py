@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -89,15 +90,24 @@ class Families:
         return [self._completed(number) for number, segment in enumerate(self.segments) if self._is_seed(segment)]
 
     def _completed(self, number: int) -> Member:
-        """A segment, or what is cut off before it where the same is no cut elsewhere: before the last of some cells."""
+        """A segment, with what is cut off before it where that is no cut in others like it: before the last of some."""
         alone = self._member(number, number + 1)
-        if self.width == 1 or self.shapes.count(self.shapes[number]) > 1:
+        if self.width == 1:
             return alone
-        for start in range(number - 1, max(number - BEFORE_AT_MOST, 0), -1):
-            part = self._member(start, number + 1)
-            if self.tokens.shape(part) in self.shapes and closed(part, self.readers):
-                return part
-        return alone
+        longer = (self._member(start, number + 1) for start in range(number - 1, max(number - BEFORE_AT_MOST, 0), -1))
+        parts = [alone, *(p for p in longer if len(p.inputs) == self.width and closed(p, self.readers))]
+        others = [
+            s.calls for n, s in enumerate(self.segments) if self._is_seed(s) and self.shapes[n] != self.shapes[number]
+        ]
+        return min(parts, key=lambda part: min((self._distance(part.calls, other) for other in others), default=0))
+
+    def _distance(self, calls: Sequence[Call], others: Sequence[Call]) -> int:
+        """In how many calls two parts differ, where layers with weights are all alike."""
+        one, other = (Counter(map(self._coarsely, part)) for part in (calls, others))
+        return ((one - other) + (other - one)).total()
+
+    def _coarsely(self, call: Call) -> Hashable:
+        return "layer" if heavy(call, self.tokens.modules) else self.tokens(call)
 
     def _is_seed(self, segment: Segment) -> bool:
         return (

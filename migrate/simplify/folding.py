@@ -16,7 +16,7 @@ from migrate.simplify.calls import calls_of, makers_of
 REDUCTIONS = {"mean", "sum", "amax", "amin"}
 POOLINGS = {"F.max_pool1d": 1, "F.max_pool2d": 2, "F.max_pool3d": 3}
 NEVER_NEGATIVE = {"F.relu", "F.relu6"}
-STRIDED = {"F.avg_pool1d": 1, "F.avg_pool2d": 2, "F.avg_pool3d": 3, **POOLINGS}
+STRIDED = {"F.avg_pool1d": 1, "F.avg_pool2d": 2, "F.avg_pool3d": 3}
 CONVOLUTIONS = {"nn.Conv1d", "nn.Conv2d", "nn.Conv3d"}
 
 
@@ -54,7 +54,7 @@ def _rank(module: Module) -> int:
 
 
 def fold_strides(graph: Graph) -> Graph:
-    """A pooling with windows of one is a slice with steps, a slice of a slice one slice, `x + x` is `2 * x`."""
+    """An average of windows of one is a slice with steps, a slice of a slice one slice, `x + x` is `2 * x`."""
     calls = calls_of(graph)
     uses, makers = graph.uses(), dict[Value, Call]()
     new: list[Call] = []
