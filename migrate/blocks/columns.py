@@ -20,6 +20,7 @@ WORDS = {
 }
 WIDTHS = {"in_channels", "out_channels", "num_features", "in_features", "out_features", "channels", "hidden_size"}
 DEPTH = "depth"  # how many layers of one kind follow each other in a block
+WINDOW = ("padding", "kernel_size", "stride", "dilation")  # no formula of a width gives them
 INNER_WIDTHS = ("hidden", "squeeze")
 EARLY = 3  # the last priority of what is solved before the conditions, which ask for it
 FIRST = {"stride": 1, "kernel_size": 2, "p": 3, "dropout": 3, "rate": 3}
@@ -100,7 +101,11 @@ class Columns:
     def _solve(self, number: int, key: str, column: list[Any]) -> None:
         chosen = key not in WIDTHS | {"stride"} and not key.startswith(("kernel", *INNER_WIDTHS))
         self.solved[number, key] = self.parameters.solve(
-            column, lambda: self._name(number, key), choose=chosen, border=key in WIDTHS | {"stride"}
+            column,
+            lambda: self._name(number, key),
+            choose=chosen,
+            border=key in WIDTHS | {"stride"},
+            window=key.startswith("#") or key in WINDOW,
         )
 
     def _places(self) -> Iterator[tuple[int, int, str, list[Any]]]:

@@ -170,7 +170,9 @@ class Body:
     def _role(self, value: Value, expression: Expression) -> str:
         """What a value is for, where that is plain to see."""
         if value.dtype == "bool":
-            return MASKS.get(expression.calls[-1].target, "mask")
+            turned = any(self.names.get(v, "").startswith("reversed") for v in expression.reads)
+            role = MASKS.get(expression.calls[-1].target, "mask")
+            return f"reversed_{role}" if turned and role == MASKS["~"] else role
         if self.uses[value] == 1 and (place := self.branches.get(value)):
             return f"branch{place}"
         return ""
