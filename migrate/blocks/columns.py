@@ -21,6 +21,7 @@ WORDS = {
 WIDTHS = {"in_channels", "out_channels", "num_features", "in_features", "out_features", "channels", "hidden_size"}
 AS_IN_TORCH = {"padding": 0, "stride": 1}
 DEPTH = "depth"  # how many layers of one kind follow each other in a block
+WINDOW = ("padding", "kernel_size", "stride", "dilation")  # no formula of a width gives them
 INNER_WIDTHS = ("hidden", "squeeze")
 PREVIOUS = "previous_channels"  # the width of what the block before the one before made
 EARLY = 3  # the last priority of what is solved before the conditions, which ask for it
@@ -114,7 +115,11 @@ class Columns:
             return
         chosen = key not in WIDTHS | {"stride"} and not key.startswith(("kernel", *INNER_WIDTHS))
         self.solved[number, key] = self.parameters.solve(
-            column, lambda: self._name(number, key), choose=chosen, border=key in WIDTHS | {"stride"}
+            column,
+            lambda: self._name(number, key),
+            choose=chosen,
+            border=key in WIDTHS | {"stride"},
+            window=key.startswith("#") or key in WINDOW,
         )
 
     def _of_input(self, number: int, key: str, column: list[Any]) -> Parameter | None:

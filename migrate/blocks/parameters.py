@@ -33,6 +33,7 @@ class Parameters:
     given: set[str] = field(default_factory=set)  # names that come from the shapes at the block's border
     used: set[str] = field(default_factory=set)
     formulas: dict[Scaled, None] = field(default_factory=dict)  # what widths are in all members, in order
+    window: bool = False
 
     def offer(self, name: str, column: Column) -> None:
         """A parameter that may be used, if anything varies with it."""
@@ -40,12 +41,22 @@ class Parameters:
             self.columns[name] = list(column)
             self.given.add(name)
 
-    def solve(self, column: Column, name: Callable[[], str], *, choose: bool = True, border: bool = False) -> Any:
+    def solve(
+        self,
+        column: Column,
+        name: Callable[[], str],
+        *,
+        choose: bool = True,
+        border: bool = False,
+        window: bool = False,
+    ) -> Any:
         """A literal or formula that gives the column; a new parameter called `name()` where nothing known does.
 
         `choose`: whether it may be one of two literals, as a padding is. Two widths or kernels are two blocks.
         `border`: whether a part that few members have, all alike, is told by what the block is made with.
+        `window`: whether it belongs to a window or padding, which no width says anything about.
         """
+        self.window = window
         present = [i for i, value in enumerate(column) if value is not ABSENT]
         first = column[present[0]]
         if all(same(column[i], first) for i in present):
@@ -188,7 +199,7 @@ class Parameters:
             base = known[member]
             if type(base) is not int or base <= 0 or wanted[0] < 0:
                 continue
-            if name.endswith(("channels", "features")):
+            if name.endswith(("channels", "features")) and not self.window:
                 if wanted[0] and wanted[0] % base == 0 and wanted[0] // base <= FACTORS_AT_MOST:
                     yield Scaled(name, times=wanted[0] // base)
                 if wanted[0] and base % wanted[0] == 0 and base // wanted[0] <= FACTORS_AT_MOST:

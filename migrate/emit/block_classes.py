@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from converters.graph import Module, Value, leaves, map_tree, values
@@ -31,6 +32,8 @@ NOTES = {
 }
 UNEVEN = 'Keras "same" with a stride pads bottom and right {how}.'
 
+LESS = 'Keras "same" on an even size: one row and column less on top and left'
+PADDING = "padding"
 CUT = 'Keras "same" on an even size pads bottom and right only, as ceil_mode does.'
 
 
@@ -70,7 +73,14 @@ def with_locals(template: Template) -> tuple[Template, dict[str, Any]]:
 
     The graph stays the same object, by which its names are known: its modules are replaced in place.
     """
-    found = Counter(f for module in every_module(template.graph) for f in _formulas((module.args, dict(module.kwargs))))
+    padded = paddings(template)
+    apart = {key for pair in padded.items() for key in pair}  # they get a name of their own
+    found = Counter(
+        formula
+        for module in every_module(template.graph)
+        for formula in _formulas((module.args, dict(module.kwargs)))
+        if module.key not in apart or not isinstance(formula, Scaled) or not formula.name.startswith("kernel")
+    )
     named: dict[Any, str] = {}
     for formula, count in found.items():
         if count >= FORMULA_TWICE and not getattr(formula, "plus", 0):
@@ -115,7 +125,13 @@ def _renamed(module: Module, named: Mapping[Any, str]) -> Module:
 def _definitions(writer: Writer, template: Template) -> Iterator[str]:
     """The lines of `__init__`."""
     graph, said = template.graph, set[str]()
+    padded = paddings(template)
     for module in graph.modules:
+        if module.key in padded:
+            yield from _padding(writer, template, module, padded[module.key])
+            continue
+        if module.key in padded.values():
+            module = replace(module, kwargs={**module.kwargs, "padding": Parameter(PADDING)})
         comment = module.comment or _uneven(module)
         if comment and comment not in said:
             yield f"# {prose(comment, 110)}" if module.comment else f"# {comment}"
@@ -136,6 +152,42 @@ def _definitions(writer: Writer, template: Template) -> Iterator[str]:
             yield f"self.{name} = {writer.construction(module)} if {condition} else nn.Identity()"
     for flag, condition in template.flags.items():
         yield f"self.{flag} = {condition}"
+
+
+def paddings(template: Template) -> dict[str, str]:
+    """Paddings that strided instances have and the convolutions that pad by themselves in all others, by key.
+
+    Those whose cells differ in one on each axis: Keras' "same" of an odd kernel at stride 2, on an even size.
+    """
+    found: dict[str, str] = {}
+    if PADDING in template.parameters:
+        return found
+    for module, following in pairwise(template.graph.modules):
+        own, test = following.kwargs.get("padding"), template.conditions.get(module.key)
+        if module.constructor != "nn.ZeroPad2d" or not isinstance(own, Choice) or own.test != test or own.then != 0:
+            continue
+        if not found and tuple(module.args[0]) == (_less(own.other), own.other) * 2:
+            found[module.key] = following.key
+    return found
+
+
+def _less(number: Any) -> Any:
+    """One less than a number or formula."""
+    if isinstance(number, Scaled):
+        return replace(number, plus=number.plus - 1)
+    return number - 1 if isinstance(number, int) else None
+
+
+def _padding(writer: Writer, template: Template, module: Module, conv: str) -> Iterator[str]:
+    """Either zeros of two widths, or the padding of the convolution."""
+    own = next(part.kwargs["padding"] for part in template.graph.modules if part.key == conv)
+    widths = module.args[0]
+    if isinstance(own.other, Scaled):
+        widths = (Scaled(PADDING, plus=-1), Parameter(PADDING)) * 2
+    made = f"self.{writer.names.attributes[template.graph][module.key]}, {PADDING}"
+    yield f"{made} = nn.Identity(), {literal(own.other)}"
+    yield f"if {own.test}:  # {LESS}"
+    yield f"    {made} = nn.ZeroPad2d({literal(widths)}), 0"
 
 
 def _uneven(module: Module) -> str:

@@ -217,7 +217,9 @@ class Body:
     def _role(self, value: Value, expression: Expression) -> str:
         """What a value is for, where that is plain to see."""
         if value.dtype == "bool":
-            return MASKS.get(expression.calls[-1].target, "mask")
+            turned = any(self.names.get(v, "").startswith("reversed") for v in expression.reads)
+            role = MASKS.get(expression.calls[-1].target, "mask")
+            return f"reversed_{role}" if turned and role == MASKS["~"] else role
         last = expression.calls[-1]
         if (place := self.branches.get(value)) and (self.uses[value] == 1 or last.target in JOINS):
             return f"branch{place}"

@@ -131,6 +131,26 @@ def fold_pooling(graph: Graph) -> Graph:
     return replace(graph, nodes=tuple(new.get(call, call) for call in calls))
 
 
+def fold_hard_sigmoid(graph: Graph) -> Graph:
+    """relu6(x + 3) / 6, as models that are older than the function spell it, is F.hardsigmoid(x)."""
+    calls, uses = calls_of(graph), graph.uses()
+    makers = {call.outputs: call for call in calls if isinstance(call.outputs, Value) and uses[call.outputs] == 1}
+    new: dict[Call, Call] = {}
+    for call in calls:
+        clipped = makers.get(call.args[0]) if _is(call, "*", 1 / 6) or _is(call, "/", 6) else None
+        moved = makers.get(clipped.args[0]) if clipped is not None and clipped.target == "F.relu6" else None
+        if moved is not None and _is(moved, "+", 3):
+            new[call] = replace(call, kind="function", target="F.hardsigmoid", args=moved.args[:1])
+    return replace(graph, nodes=tuple(new.get(call, call) for call in calls))
+
+
+def _is(call: Call, sign: str, number: float) -> bool:
+    """Whether a call is an operator on a tensor and this number."""
+    return call.kind == "operator" and call.target == sign and len(call.args) == 2 and (
+        isinstance(call.args[0], Value) and not isinstance(call.args[1], Value) and call.args[1] == number
+    )  # fmt: skip
+
+
 def keep_dims(graph: Graph) -> Graph:
     """A reduction whose axes are put back with size 1 keeps them in the first place."""
     calls, uses = calls_of(graph), graph.uses()
