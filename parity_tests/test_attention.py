@@ -77,6 +77,28 @@ def test_exports_with_dynamic_sizes(bench: Bench, tmp_path: Path) -> None:
         torch.testing.assert_close(exported(tokens), model(tokens))
 
 
+PLAIN = "lambda x: (lambda a, d: Add()([a(x, x), d(x)]))(MultiHeadAttention(2, 4{}), Dense(8))"
+
+
+@pytest.mark.parametrize(
+    ("model", "short"),
+    [
+        (PLAIN.format(""), True),
+        (PLAIN.format(", dropout=0.5"), False),
+        (PLAIN.format(", use_bias=False"), False),
+        (PLAIN.format("").replace("a(x, x)", "a(x, d(x))"), False),
+        (PLAIN.format("").replace("a(x, x)", "a(x, x, use_causal_mask=True)"), False),
+        (PLAIN.format("").replace("d(x)]", "a(d(x), x)]"), False),  # called twice, once in another way
+    ],
+)
+def test_a_sequence_that_looks_at_itself_takes_the_short_class(
+    bench: Bench, tmp_path: Path, model: str, short: bool
+) -> None:
+    migrate.convert(Path(bench.ask(case(f"attention {model}", model, (5, 8)))["paths"][0]), tmp_path / "out")
+    text = (tmp_path / "out" / "model.py").read_text()
+    assert ("class SelfAttention" in text) is short and ("class MultiHeadAttention" in text) is not short, text
+
+
 @pytest.mark.parametrize(
     "equation",
     [

@@ -16,6 +16,7 @@ from torch.export import Dim
 
 import migrate
 from converters.local import noise, recurrent
+from migrate import simplify
 from parity_tests.archives import edited
 from parity_tests.case import case
 from parity_tests.conftest import Bench
@@ -110,13 +111,37 @@ def test_stepwise_is_what_valid_first_computes(start: bool) -> None:
     sequence, (state,) = loop(x, () if h is None else (h,), mask)
     torch.testing.assert_close(recurrent.carry_forward(outputs, mask), sequence)
     torch.testing.assert_close(recurrent.last_valid(outputs, mask), sequence[:, -1])
-    torch.testing.assert_close(recurrent.last_valid(outputs, mask, h), state)
+    torch.testing.assert_close(state if h is None else recurrent.last_state(outputs, mask, h), state)
     (one,), (two,) = (
         torch.autograd.grad(y.square().sum(), x, retain_graph=True)
         for y in (sequence, outputs * 0 + recurrent.carry_forward(outputs, mask))
     )
     torch.testing.assert_close(one, two)
     assert (one[~mask] == 0).all() and (one[mask] != 0).any()
+
+
+STACK = "Bidirectional(LSTM(5, return_sequences=True)), Dropout(0.5), {}])"
+
+
+@pytest.mark.parametrize(("reader", "seen"), [("Bidirectional(GRU(3))", False), ("Dense(3)", True)])
+def test_zeros_at_hidden_steps_where_somebody_sees_them(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str, seen: bool
+) -> None:
+    """The next recurrent layer passes over these steps, gaps and rows of padding included; gradients too."""
+    source = Path(bench.ask(case(f"stack {reader}", TOKENS + STACK.format(reader), ("int32", None)))["paths"][0])
+    migrate.convert(source, tmp_path / "short")
+    monkeypatch.setattr(simplify, "STEPS", [step for step in simplify.STEPS if step is not simplify.unmasked])
+    migrate.convert(source, tmp_path / "long")
+    texts = [(tmp_path / name / "model.py").read_text() for name in ("short", "long")]
+    assert ["masked_fill" in text for text in texts] == [seen, True], texts[0]
+    tokens = torch.randint(0, 3, (16, 9), dtype=torch.int32)
+    tokens[0] = 0
+    found = []
+    for name in ("short", "long"):
+        model = migrate.load(tmp_path / name).double().eval()
+        y = model(tokens)
+        found.append([y, *torch.autograd.grad(y.square().sum(), [p for p in model.parameters() if p.requires_grad])])
+    torch.testing.assert_close(found[0], found[1])
 
 
 # -- what modules do -------------------------------------------------------------------------------------

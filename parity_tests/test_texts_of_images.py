@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from converters.errors import UserError
+from converters.graph import Graph
 from migrate.emit.names import flat_names
 from migrate.emit.selfcheck import check
 from migrate.emit.written import Written, write
@@ -14,7 +15,11 @@ from parity_tests.test_blocks import flat_graph
 
 
 def written(bench: Bench, model: str, *inputs: tuple[int | None, ...]) -> Written:
-    return write(flat_graph(bench.saved(case(model, model, *inputs))), "Net", "test")
+    return write(graph_of(bench, model, *inputs), "Net", "test")
+
+
+def graph_of(bench: Bench, model: str, *inputs: tuple[int | None, ...]) -> Graph:
+    return flat_graph(bench.saved(case(model, model, *inputs)))
 
 
 READ_TWICE = "lambda x: (lambda y: Add()([ReLU()(y), y]))(BatchNormalization()(Conv2D(4, 3)(x)))"
@@ -61,3 +66,68 @@ def test_open_sizes_are_told_by_those_of_the_input(bench: Bench) -> None:
     text = written(bench, model, (None, None, 3)).text.text
     assert "# (N, 5, H / 2, W / 2)" in text, text
     assert "H / 2 - 2" not in text and "(N, 6, H / 2, W / 2)" not in text, text
+
+
+def blocks_of(depths: tuple[int, ...], name: str) -> str:
+    """Convolutions and a pooling, several times; `name` of block b and layer i."""
+    return (
+        f"*[layer for b, d in enumerate({depths}) for layer in (*[Conv2D(4 + 4 * b, 3, padding='same', activation='relu'"
+        f", {name.format('i')}) for i in range(d)], MaxPooling2D({name.format(9)}))], Flatten(), Dense(2)"
+    )
+
+
+NAMED = "name=f'block{{b}}_layer{{{}}}'"
+
+
+def test_blocks_that_the_user_names_are_one_class_with_a_depth(bench: Bench) -> None:
+    done = written(bench, blocks_of((2, 2, 3, 3, 3), NAMED), (32, 32, 3))
+    assert not done.refused
+    assert "ConvBlock(8, 12, depth=3)" in done.text.text, done.text.text
+    assert "range(depth - 1)" in done.text.text, done.text.text
+
+
+@pytest.mark.parametrize(("depths", "name"), [((3, 3, 3, 3, 3), NAMED), ((2, 2, 3, 3, 3), "name=None and '{}'")])
+def test_a_depth_is_given_where_names_and_numbers_ask_for_it(bench: Bench, depths: tuple[int, ...], name: str) -> None:
+    assert "depth" not in written(bench, blocks_of(depths, name), (32, 32, 3)).text.text
+
+
+HARD = "lambda x: (lambda y: Multiply()([y, ReLU(6.0)(y + {}) * {}]))(Conv2D(4, 3)(x))"
+
+
+@pytest.mark.parametrize(
+    ("added", "factor", "known"), [(3.0, "(1.0 / 6.0)", True), (2.0, "(1.0 / 6.0)", False), (3.0, "0.5", False)]
+)
+def test_a_hard_sigmoid_is_known(bench: Bench, added: float, factor: str, known: bool) -> None:
+    text = written(bench, HARD.format(added, factor), (6, 6, 3)).text.text
+    assert ("F.hardsigmoid" in text) is known and ("F.relu6" in text) is not known, text
+
+
+SEPARABLE = (
+    "lambda x: (lambda f: Dense(2)(GlobalAveragePooling2D()(f(f(f(x, 8), 12), 16))))(lambda x, n: Add()(["
+    "MaxPooling2D(3, strides=2, padding='same')(BatchNormalization()(SeparableConv2D(n, 3, padding='same')("
+    "Activation('relu')(BatchNormalization()(SeparableConv2D(n, 3, padding='same')(x)))))), "
+    "BatchNormalization()(Conv2D(n, 1, strides=2, padding='same')(x))]))"
+)
+
+
+def test_poolings_that_pad_in_two_ways_are_one(bench: Bench) -> None:
+    """Sizes 35, 18, 9: the second one is even."""
+    done = written(bench, SEPARABLE, (35, 35, 4))
+    text = done.text.text
+    assert not done.refused
+    assert "padding=0 if ceil_mode else 1, ceil_mode=ceil_mode)" in text and "(8, 12, ceil_mode=True)" in text, text
+    assert "self.shortcut(x)" in text and "-> (N, out_channels, ceil(H / 2), ceil(W / 2))." in text, text
+    flat = graph_of(bench, SEPARABLE, (35, 35, 4))
+    with pytest.raises(UserError, match=r"does not do what was converted|cannot be run"):
+        check(text.replace("12, ceil_mode=True)", "12)"), flat, flat_names(flat, done.graph, done.names))
+    assert "ceil_mode" not in written(bench, SEPARABLE, (33, 33, 4)).text.text  # 33, 17, 9: all odd
+
+
+ENDS = "lambda x: (lambda f: Dense(2)(GlobalAveragePooling2D()({}(f(f(f(Conv2D(4, 3, name='Conv1')(x))))))))(lambda x: Add()([x, Conv2D(4, 3, padding='same')(Activation('relu')(BatchNormalization()(x)))]))"
+
+
+@pytest.mark.parametrize(("last", "told"), [("Conv2D(9, 1, name='Conv_1')", True), ("Conv2D(9, 1, name='mix')", False)])
+def test_names_that_say_the_kind_only_are_told_apart_by_place(bench: Bench, last: str, told: bool) -> None:
+    text = written(bench, ENDS.format(last), (8, 8, 3)).text.text
+    assert ("self.stem_conv(" in text and "self.head_conv(" in text) is told, text
+    assert ("self.conv1(" in text and "self.mix(" in text) is not told, text

@@ -137,7 +137,7 @@ def run(
         return Run(sequence, layer.index(sequence, slice(None), -1), states)
     outputs, _ = module(layer.function("local.valid_first", x, mask), *given)
     last = layer.function("local.last_valid", outputs, mask)
-    state = layer.function("local.last_valid", outputs, mask, start[0]) if start else last
+    state = layer.function("local.last_state", outputs, mask, start[0]) if start else last
     return Run(layer.function("local.carry_forward", outputs, mask), last, (state,))
 
 

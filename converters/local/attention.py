@@ -5,6 +5,34 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """(N, T, heads * head_dim) -> (N, heads, T, head_dim)."""
+    return x.unflatten(-1, (heads, -1)).transpose(-3, -2)
+
+
+def join_heads(x: Tensor) -> Tensor:
+    """(N, heads, T, head_dim) -> (N, T, heads * head_dim)."""
+    return x.transpose(-3, -2).flatten(-2)
+
+
+class SelfAttention(nn.Module):
+    """Every step of x (N, T, dim) looks at all of them: (N, T, dim)."""
+
+    def __init__(self, dim: int, heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(dim, heads * head_dim)
+        self.key = nn.Linear(dim, heads * head_dim)
+        self.value = nn.Linear(dim, heads * head_dim)
+        self.output = nn.Linear(heads * head_dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q = split_heads(self.query(x), self.heads)  # (N, heads, T, head_dim)
+        k = split_heads(self.key(x), self.heads)
+        v = split_heads(self.value(x), self.heads)
+        return self.output(join_heads(F.scaled_dot_product_attention(q, k, v)))
+
+
 class MultiHeadAttention(nn.Module):
     """Queries (N, T, dim) look at keys (N, S, kv_dim) and gather values (N, S, kv_dim): (N, T, dim)."""
 
@@ -95,16 +123,6 @@ class MaskedGroupedQueryAttention(GroupedQueryAttention):
         groups = self.heads // self.kv_heads
         x = attention_or_mean(q, k.repeat_interleave(groups, dim=-3), v.repeat_interleave(groups, dim=-3), mask)
         return self.output(join_heads(x))
-
-
-def split_heads(x: Tensor, heads: int) -> Tensor:
-    """(N, T, heads * head_dim) -> (N, heads, T, head_dim)."""
-    return x.unflatten(-1, (heads, -1)).transpose(-3, -2)
-
-
-def join_heads(x: Tensor) -> Tensor:
-    """(N, heads, T, head_dim) -> (N, T, heads * head_dim)."""
-    return x.transpose(-3, -2).flatten(-2)
 
 
 def attention_or_mean(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:

@@ -17,18 +17,20 @@ def valid_first(x: Tensor, mask: Tensor) -> Tensor:
 def carry_forward(outputs: Tensor, mask: Tensor) -> Tensor:
     """The outputs for `valid_first` steps, back at their own steps (N, T, H).
 
-    A step that `mask` hides repeats the output before it; it is zero where there is none.
+    A step that `mask` hides repeats the output before it, or zero if there is none.
     """
     steps = mask.cumsum(dim=1).unsqueeze(-1).expand_as(outputs)
     return F.pad(outputs, (0, 0, 1, 0)).gather(1, steps)
 
 
-def last_valid(outputs: Tensor, mask: Tensor, start: Tensor | None = None) -> Tensor:
-    """The outputs for `valid_first` steps at the last one that counts (N, H).
+def last_valid(outputs: Tensor, mask: Tensor) -> Tensor:
+    """The outputs for `valid_first` steps at the last one that counts (N, H), zero if there is none."""
+    last = mask.sum(dim=1)[:, None, None].expand(-1, 1, outputs.shape[-1])
+    return F.pad(outputs, (0, 0, 1, 0)).gather(1, last).squeeze(1)
 
-    It is `start`, or zero, where there is none.
-    """
-    start = torch.zeros_like(outputs[:, 0]) if start is None else start
+
+def last_state(outputs: Tensor, mask: Tensor, start: Tensor) -> Tensor:
+    """The outputs for `valid_first` steps at the last one that counts (N, H), `start` (N, H) if there is none."""
     last = mask.sum(dim=1)[:, None, None].expand(-1, 1, outputs.shape[-1])
     return torch.cat([start.unsqueeze(1), outputs], dim=1).gather(1, last).squeeze(1)
 

@@ -12,10 +12,12 @@ from converters.graph import Graph
 from migrate.blocks.canonical import canonical
 from migrate.blocks.chains import units
 from migrate.blocks.families import cells, families
+from migrate.blocks.forks import forks
 from migrate.blocks.gates import gates
 from migrate.blocks.instances import replaced
 from migrate.blocks.models import alike_models
 from migrate.blocks.pattern import Pattern, Tokens, in_order
+from migrate.blocks.singles import singles
 from migrate.blocks.stages import staged
 from migrate.blocks.template import build
 
@@ -45,7 +47,9 @@ def with_blocks(graph: Graph, *, small: bool = False) -> Graph:
         for m in graph.modules
     )
     graph = replace(graph, modules=modules)
-    steps = [gates, units, families, cells] if small else [gates, families, cells, units]
+    steps = (
+        [gates, forks, units, families, cells, singles] if small else [gates, forks, families, cells, singles, units]
+    )
     for find in steps:
         for pattern in list(find(graph, Tokens(graph.modules))):
             graph = collapsed(graph, pattern)

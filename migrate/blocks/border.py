@@ -2,8 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+
 from converters.arrangement import keras_shape
-from converters.graph import Value
+from converters.graph import Call, Module, Value
+
+SPATIAL = 4  # the rank of a batch of images
+VIEWS = {"reshape", "flatten", "unflatten"}
+FIXED = {"F.interpolate"}
+
+
+def is_extent(axis: int, value: Value) -> bool:
+    """Whether an axis is the height or width of images."""
+    axes = getattr(value.arrangement, "axes", ())
+    return value.rank == SPATIAL == len(axes) and axes[axis] in (1, 2)
+
+
+def any_extent(calls: Iterable[Call], modules: Mapping[str, Module]) -> bool:
+    """Whether a part takes images of any size: nothing in it has a size of theirs."""
+    return not any(_fixes(call, modules.get(call.target)) for call in calls)
+
+
+def _fixes(call: Call, module: Module | None) -> bool:
+    if call.kind == "attribute" and module is not None:
+        return len([size for size in module.args[0] if size != 1]) > 1
+    if call.kind == "module" and module is not None:
+        inner = module.graph
+        own = {m.key: m for m in inner.modules} if inner is not None else {}
+        several = bool(module.args) and isinstance(module.args[0], tuple) and len(module.args[0]) > 1  # a LayerNorm's
+        return several or (inner is not None and not any_extent(inner.nodes, own))  # type: ignore[arg-type]  # calls by now
+    return call.target in FIXED or (call.kind == "method" and call.target in VIEWS)
 
 
 def difference(before: int | None, after: int | None) -> int | None:
@@ -11,14 +39,30 @@ def difference(before: int | None, after: int | None) -> int | None:
 
 
 def shrinking(before: Value, after: Value) -> int | None:
-    """By what the height and width of an image are divided, rounded; None where that is not one number."""
-    if before.rank != 4 or after.rank != 4:
+    """By what the height and width of an image are divided, rounded; 0 where that is not one number, None unknown."""
+    pairs = _sizes(before, after)
+    if not pairs:
         return None
-    sizes, new = _extent(before), _extent(after)
-    if not all((*sizes, *new)):
-        return None
-    pairs = [(int(size or 0), made) for size, made in zip(sizes, new, strict=True)]
-    return next((n for n in range(1, 9) if all(made in (size // n, -(-size // n)) for size, made in pairs)), None)
+    return next((n for n in range(1, 9) if all(made in (size // n, -(-size // n)) for size, made in pairs)), 0)
+
+
+def rounds_up(ends: Sequence[tuple[Value, Value]]) -> bool:
+    """Whether sizes that cannot be divided are there, and all are rounded up."""
+    found = False
+    for before, after in ends:
+        ratio, pairs = shrinking(before, after), _sizes(before, after)
+        if None in before.sizes[1:] or not ratio or any(made != -(-size // ratio) for size, made in pairs):
+            return False
+        found = found or any(size % ratio for size, _ in pairs)
+    return found
+
+
+def _sizes(before: Value, after: Value) -> list[tuple[int, int]]:
+    """Height and width of an image, before and after; none where they are not known."""
+    if before.rank != SPATIAL or after.rank != SPATIAL:
+        return []
+    pairs = list(zip(_extent(before), _extent(after), strict=True))
+    return [(size, made) for size, made in pairs if size and made] if all(map(all, pairs)) else []
 
 
 def _extent(image: Value) -> tuple[int | None, ...]:

@@ -94,8 +94,11 @@ def _levels(graph: Graph) -> dict[Value, int]:
     return levels
 
 
-def ordered(graph: Graph) -> Graph:
-    """Calls in post-order from the outputs; modules in order of their first call."""
+def ordered(graph: Graph, *, by_place: bool = False) -> Graph:
+    """Calls in post-order from the outputs; modules in order of their first call.
+
+    `by_place`: of what is put side by side, the first comes first, not the longest.
+    """
     levels = _levels(graph)
     makers = {value: call for call in graph.nodes for value in values(call.outputs)}
     done: dict[Call, None] = {}
@@ -108,7 +111,9 @@ def ordered(graph: Graph) -> Graph:
             done[call] = None
             continue
         pending.append((call, True))
-        branches = sorted((v for v in call.operands if v in makers), key=lambda v: -levels[v])
+        branches = [v for v in call.operands if v in makers]
+        if not by_place or call.target != "torch.cat":
+            branches.sort(key=lambda v: -levels[v])
         pending += [(makers[v], False) for v in reversed(branches)]  # type: ignore[misc]  # the last is taken first
     first = {
         call.target: number for number, call in reversed(list(enumerate(done))) if call.kind in ("module", "attribute")

@@ -11,7 +11,9 @@ from itertools import pairwise
 
 from converters.graph import Call, Graph, Value
 from migrate.blocks.merging import merge, unify
-from migrate.blocks.pattern import Member, Pattern, Tokens, exact, heavy, shared_modules
+from migrate.blocks.pattern import Copies, Member, Pattern, Slot, Tokens, arguments, exact, heavy, shared_modules
+from migrate.blocks.prefixes import block_of
+from migrate.blocks.template import build
 
 LENGTH_AT_MOST = 24
 CLASS_LINES = 9  # what a class takes beside one line a layer with weights
@@ -32,13 +34,75 @@ class Word:
 def units(graph: Graph, tokens: Tokens) -> Iterator[Pattern]:
     """The pattern of the chain that saves most lines, if one does."""
     tokens = Tokens(graph.modules, coarse=True)
-    for pattern in unify(_members(graph, tokens), tokens):
+    chains = straight_chains(graph, tokens)
+    members = _members(chains, tokens)
+    if named := _as_named(members, chains, tokens):
+        yield named
+        return
+    for pattern in unify(members, tokens):
         if len(pattern.members) >= REPEATS_AT_LEAST:
             yield pattern
 
 
-def _members(graph: Graph, tokens: Tokens) -> list[Member]:
-    chains = straight_chains(graph, tokens)
+def _as_named(members: list[Member], chains: Sequence[Sequence[Call]], tokens: Tokens) -> Pattern | None:
+    """The members made as long as the user's names say, where each lies in a block of its own."""
+    homes = {call: (chain, at) for chain in chains for at, call in enumerate(chain)}
+    wider = []
+    for member in members:
+        chain, start = homes[member.calls[0]]
+        stop, name = start + len(member.calls), block_of(member.calls[0])
+        if not name or any(block_of(call) != name for call in member.calls):
+            return None
+        while start and block_of(chain[start - 1]) == name:
+            start -= 1
+        while stop < len(chain) and block_of(chain[stop]) == name:
+            stop += 1
+        wider.append(_member(chain[start:stop]))
+    calls = [call for member in wider for call in member.calls]
+    if len(calls) > len(set(calls)) or len({len(member.calls) for member in wider}) < 2:
+        return None
+    return _of_copies(wider, tokens)
+
+
+def _of_copies(members: list[Member], tokens: Tokens) -> Pattern | None:
+    """The pattern of chains that are the same but for how often a unit stands in them, if there is one."""
+    short = min((member.calls for member in members), key=len)
+    for start in range(len(short)):
+        for size in range(1, len(short) - start + 1):
+            if heavy(short[start], tokens.modules):
+                pattern = _copied(members, tokens, start, size)
+                if pattern is not None and build(pattern) is not None:
+                    return pattern
+    return None
+
+
+def _copied(members: list[Member], tokens: Tokens, start: int, size: int) -> Pattern | None:
+    """The pattern whose unit is `size` calls of the shortest member from `start` on."""
+    texts = [[tokens(call) for call in member.calls] for member in members]
+    short = min(texts, key=len)
+    head, unit, tail = short[:start], short[start : start + size], short[start + size :]
+    counts = [1 + (len(text) - len(short)) // size for text in texts]
+    if any(text != head + unit * count + tail for text, count in zip(texts, counts, strict=True)):
+        return None
+    rows = []
+    for member, count in zip(members, counts, strict=True):
+        stop = start + size * count
+        copies = [member.calls[at : at + size] for at in range(start, stop, size)]
+        if any(_numbers(copy, tokens) != _numbers(copies[0], tokens) for copy in copies):
+            return None
+        lacking = (None,) * (size * (max(counts) - count))
+        rows.append((*member.calls[:stop], *lacking, *member.calls[stop:]))
+    slots = tuple(Slot(calls) for calls in zip(*rows, strict=True))
+    found = Copies(start, size, max(counts), head.count(unit[0]))
+    return Pattern(tuple(members), slots, tokens.modules, found)
+
+
+def _numbers(calls: Sequence[Call], tokens: Tokens) -> list[dict[str, object]]:
+    """The arguments of the modules that are called."""
+    return [arguments(tokens.modules[call.target]) for call in calls if call.kind == "module"]
+
+
+def _members(chains: Sequence[Sequence[Call]], tokens: Tokens) -> list[Member]:
     best = max(words(chains, tokens), key=lambda word: (word.saved, word.starts_heavy, word.length), default=None)
     if best is None or best.saved <= 0:
         return []

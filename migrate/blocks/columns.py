@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from converters.graph import Call, Value, leaves
-from migrate.blocks.activations import MODULES
-from migrate.blocks.expressions import Condition, Parameter
+from converters.graph import Value
+from migrate.blocks.activations import ACTIVATIONS
+from migrate.blocks.expressions import Condition, Parameter, Test
 from migrate.blocks.parameters import ABSENT, Parameters, same, width
-from migrate.blocks.pattern import Pattern, Slot, arguments
+from migrate.blocks.pattern import Pattern, Ref, Slot, arguments, numbers
 
 WORDS = {
     "p": "drop",
@@ -19,18 +19,25 @@ WORDS = {
     "negative_slope": "slope",
 }
 WIDTHS = {"in_channels", "out_channels", "num_features", "in_features", "out_features", "channels", "hidden_size"}
+AS_IN_TORCH = {"padding": 0, "stride": 1}
+DEPTH = "depth"  # how many layers of one kind follow each other in a block
+WINDOW = ("padding", "kernel_size", "stride", "dilation")  # no formula of a width gives them
+INNER_WIDTHS = ("hidden", "squeeze")
+PREVIOUS = "previous_channels"  # the width of what the block before the one before made
 EARLY = 3  # the last priority of what is solved before the conditions, which ask for it
 FIRST = {"stride": 1, "kernel_size": 2, "p": 3, "dropout": 3, "rate": 3}
 
 
 def usual(name: str, column: Sequence[Any]) -> Any:
     """The default of a parameter: what most members have; None for a width, and where none is usual."""
-    if name in WIDTHS:
+    if name in WIDTHS | {DEPTH} or name.startswith(INNER_WIDTHS):
         return None
     common = max(column, key=lambda value: sum(same(value, other) for other in column))
     most = sum(same(common, value) for value in column)
     if name.startswith("drop") and 0.0 in column:
         return 0.0
+    if name in AS_IN_TORCH and AS_IN_TORCH[name] in column:
+        return AS_IN_TORCH[name]
     return common if 3 * most >= 2 * len(column) or isinstance(common, bool) else None
 
 
@@ -55,19 +62,37 @@ class Columns:
                 self.parameters.given.add("channels")
             else:
                 self.parameters.offer(name, column)
+        if len(self.pattern.members[0].inputs) == 2:
+            self.parameters.offer(PREVIOUS, [width(m.inputs[1]) for m in self.pattern.members])
+        if self.pattern.copies is not None:
+            self.parameters.columns[DEPTH] = list(self.pattern.depths)
+            self.parameters.used.add(DEPTH)
+
+    @property
+    def _written(self) -> list[tuple[int, Slot]]:
+        """The slots that the class writes: of copies, the first."""
+        copies = self.pattern.copies
+        later = set(copies.slots[copies.size :]) if copies is not None else set()
+        return [(number, slot) for number, slot in enumerate(self.pattern.slots) if number not in later]
 
     def conditions(self) -> dict[int, Condition]:
         """Solves every place, the most telling first; the conditions of optional slots."""
-        places = sorted(self._places(), key=lambda place: place[0])
+        places = sorted(self._places(), key=lambda place: (place[0], ABSENT in place[3]))
         early, late = ([place for place in places if (place[0] <= EARLY) == first] for first in (True, False))
         self.parameters.widen([column for priority, _, _, column in early if priority == 0])
         for _, number, key, column in early:
             self._solve(number, key, column)
-        optional = [(number, slot) for number, slot in enumerate(self.pattern.slots) if slot.optional]
-        conditions = {
+        copied = self.pattern.copies.slots if self.pattern.copies is not None else ()
+        choices = self.pattern.choices
+        chosen = {
+            n: Test(self.parameters.new(list(self.pattern.slots[n].present), self._choice(n)).name) for n in choices
+        }
+        done = {*copied, *choices, *choices.values()}
+        optional = [(n, slot) for n, slot in enumerate(self.pattern.slots) if slot.optional and n not in done]
+        conditions = chosen | {
             number: self.parameters.condition(
                 slot.present,
-                lambda s=slot: self._flag(s),  # type: ignore[misc]
+                lambda n=number, s=slot: self._flag(n, s),  # type: ignore[misc]
                 strided=slot.first.target == "F.pad",
                 shortcut=any(self._is_shortcut(n, s) for n, s in optional if s.present == slot.present),
             )
@@ -85,14 +110,40 @@ class Columns:
         return stride == Parameter("stride")
 
     def _solve(self, number: int, key: str, column: list[Any]) -> None:
-        chosen = key not in WIDTHS | {"stride"} and not key.startswith(("kernel", "hidden"))
+        if (told := self._of_input(number, key, column)) is not None:
+            self.solved[number, key] = told
+            return
+        chosen = key not in WIDTHS | {"stride"} and not key.startswith(("kernel", *INNER_WIDTHS))
         self.solved[number, key] = self.parameters.solve(
-            column, lambda: self._name(number, key), choose=chosen, border=key in WIDTHS | {"stride"}
+            column,
+            lambda: self._name(number, key),
+            choose=chosen,
+            border=key in WIDTHS | {"stride"},
+            window=key.startswith("#") or key in WINDOW,
         )
+
+    def _of_input(self, number: int, key: str, column: list[Any]) -> Parameter | None:
+        """The width of what goes into a block, where a part that not all members have reads just that."""
+        flow = self.pattern.flow
+        if key != "in_channels" or ABSENT not in column or flow is None or len(flow.operands[number]) != 1:
+            return None
+        names = {(-1, 0): "in_channels", (-1, 1): PREVIOUS}
+        known = self.parameters.columns.get(name := names.get(self._start(flow.operands[number][0]), ""))
+        if known is None or any(not same(value, known[m]) for m, value in enumerate(column) if value is not ABSENT):
+            return None
+        self.parameters.used.add(name)
+        return Parameter(name)
+
+    def _start(self, ref: Ref) -> Ref:
+        """Where a value comes from, past the first of two layers of which each member has one."""
+        flow = self.pattern.flow
+        while flow is not None and ref[0] in self.pattern.choices:
+            ref = flow.operands[ref[0]][0]
+        return ref
 
     def _places(self) -> Iterator[tuple[int, int, str, list[Any]]]:
         """(priority, slot, key, column)"""
-        for number, slot in enumerate(self.pattern.slots):
+        for number, slot in self._written:
             if slot.first.kind in ("module", "attribute"):
                 given = [arguments(self.pattern.modules[c.target]) if c is not None else {} for c in slot.calls]
                 for key in dict.fromkeys(k for one in given for k in one):
@@ -105,9 +156,10 @@ class Columns:
                 if slot.first.kind == "attribute" or self.pattern.modules[slot.first.target].constructor == "parameter":
                     shapes = [self.pattern.modules[c.target].args[0] if c is not None else ABSENT for c in slot.calls]
                     yield 4, number, "shape", shapes
-            each = [_numbers(call) if call is not None else {} for call in slot.calls]
-            for key in each[slot.calls.index(slot.first)]:
-                yield 5, number, key, [one.get(key, ABSENT) for one in each]
+            each = [numbers(call) if call is not None else {} for call in slot.calls]
+            for key, first in each[slot.calls.index(slot.first)].items():
+                if not isinstance(first, Value):
+                    yield 4 if key == "ceil_mode" else 5, number, key, [one.get(key, ABSENT) for one in each]
 
     def _name(self, number: int, key: str) -> str:
         """What a new parameter is called."""
@@ -115,27 +167,35 @@ class Columns:
             "channels",
             "features",
         ):
-            return "hidden_" + ("features" if "features" in key else "channels")
+            inner = "squeeze" if self.pattern.is_gate else "pool" if self._after_pooling(number) else "hidden"
+            return f"{inner}_{'features' if 'features' in key else 'channels'}"
         return WORDS.get(key, key if key.isidentifier() else "padding")
 
-    def _flag(self, slot: Slot) -> str:
+    def _after_pooling(self, number: int) -> bool:
+        refs = self.pattern.flow.operands[number] if self.pattern.flow is not None else ()
+        return any(ref[0] >= 0 and "_pool" in self.pattern.slots[ref[0]].first.target for ref in refs)
+
+    def _choice(self, number: int) -> str:
+        """The flag that says which of two layers a block has: nothing else of it tells."""
+        flow, module = self.pattern.flow, self.pattern.modules[self.pattern.slots[number].first.target]
+        assert flow is not None
+        shrinks = module.graph is not None and module.graph.block is not None and module.graph.block.template.shrinking
+        verb = "reduce" if shrinks else "project"
+        return f"{verb}_previous" if flow.operands[number][0] == (-1, 1) else verb
+
+    def _flag(self, number: int, slot: Slot) -> str:
         if len(slot.first.operands) > 1:
             return "residual"
         if slot.first.kind == "module":
             constructor = self.pattern.modules[slot.first.target].constructor
             return {"nn.Conv2d": "project", "nn.BatchNorm2d": "norm"}.get(constructor, "extended")
-        return "activation" if slot.first.target in MODULES and "pool" not in slot.first.target else "extended"
+        if slot.first.target not in ACTIVATIONS:
+            return "extended"
+        return "activation" if number else f"start_with_{slot.first.target.removeprefix('F.')}"
 
     def ordered(self) -> Iterator[tuple[str, list[Any]]]:
-        order = ["in_channels", "out_channels", "channels"]
+        order = ["in_channels", PREVIOUS, "out_channels", "channels"]
         columns = self.parameters.columns
         rest = [name for name in columns if name not in order]
         rest.sort(key=lambda name: (usual(name, columns[name]) is not None, isinstance(columns[name][0], bool)))
         return ((name, columns[name]) for name in (*order, *rest) if name in self.parameters.used)
-
-
-def _numbers(call: Call) -> dict[str, Any]:
-    """The literal leaves of a call, by position."""
-    return {
-        f"#{i}": leaf for i, leaf in enumerate(leaves((call.args, dict(call.kwargs)))) if not isinstance(leaf, Value)
-    }

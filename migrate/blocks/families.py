@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from migrate.blocks.segments import Segment, member, segments
 CALLS_AT_LEAST = 4
 CALLS_AT_MOST = 200
 SMALL = 60
+BEFORE_AT_MOST = 5
 Interval = tuple[int, int]
 
 
@@ -32,9 +34,14 @@ def families(graph: Graph, tokens: Tokens) -> Iterator[Pattern]:
     yield from Families(graph, tokens).find()
 
 
+def in_cells(graph: Graph) -> bool:
+    """Whether too much of a graph hangs together for one block: two values are alive between its blocks."""
+    return any(len(segment.calls) > SMALL for segment in segments(graph))
+
+
 def cells(graph: Graph, tokens: Tokens) -> Iterator[Pattern]:
     """Blocks that read the two before them, as the cells of NASNet: found where too much hangs together for one."""
-    if any(len(segment.calls) > SMALL for segment in segments(graph)):
+    if in_cells(graph):
         yield from Families(graph, tokens, width=2).find()
 
 
@@ -60,13 +67,47 @@ class Families:
             self.taken.update(start for start, _ in family)
         families = [sorted([*family, *self._chain_runs(family)]) for family in families]
         for family in sorted((f for f in families if len(f) > 1), key=lambda f: f[0]):
-            grown = self._grown(family)
+            grown = self._grown(family) if self.width == 1 else self._activated(family)
             for pattern in unify([self._member(*interval) for interval in grown], self.tokens):
                 if len(pattern.members) > 1:
                     yield pattern
 
+    def alone(self) -> list[Interval]:
+        """What could be a block but is like no other; of two values that it reads, one made for it belongs to it."""
+        found = []
+        for number, segment in enumerate(self.segments):
+            start = number
+            while len(self._member(start, number + 1).inputs) > 1 and number - start < BEFORE_AT_MOST and start > 0:
+                start -= 1
+            if self._is_seed(segment) and closed(self._member(start, number + 1), self.readers):
+                found.append((start, number + 1))
+        return found if self.width == 1 else [self._activated([interval])[0] for interval in found]
+
+    def member_of(self, interval: Interval) -> Member:
+        return self._member(*interval)
+
     def _seeds(self) -> list[Member]:
-        return [member([s]) for s in self.segments if self._is_seed(s)]
+        return [self._completed(number) for number, segment in enumerate(self.segments) if self._is_seed(segment)]
+
+    def _completed(self, number: int) -> Member:
+        """A segment, with what is cut off before it where that is no cut in others like it: before the last of some."""
+        alone = self._member(number, number + 1)
+        if self.width == 1:
+            return alone
+        longer = (self._member(start, number + 1) for start in range(number - 1, max(number - BEFORE_AT_MOST, 0), -1))
+        parts = [alone, *(p for p in longer if len(p.inputs) == self.width and closed(p, self.readers))]
+        others = [
+            s.calls for n, s in enumerate(self.segments) if self._is_seed(s) and self.shapes[n] != self.shapes[number]
+        ]
+        return min(parts, key=lambda part: min((self._distance(part.calls, other) for other in others), default=0))
+
+    def _distance(self, calls: Sequence[Call], others: Sequence[Call]) -> int:
+        """In how many calls two parts differ, where layers with weights are all alike."""
+        one, other = (Counter(map(self._coarsely, part)) for part in (calls, others))
+        return ((one - other) + (other - one)).total()
+
+    def _coarsely(self, call: Call) -> Hashable:
+        return "layer" if heavy(call, self.tokens.modules) else self.tokens(call)
 
     def _is_seed(self, segment: Segment) -> bool:
         return (
@@ -83,8 +124,9 @@ class Families:
         return member(self.segments[start:stop])
 
     def _intervals(self, pattern: Pattern) -> list[Interval]:
-        places = {segment.output: number for number, segment in enumerate(self.segments)}
-        return [(places[m.output], places[m.output] + 1) for m in pattern.members]
+        starts = {segment.calls[0]: number for number, segment in enumerate(self.segments)}
+        stops = {segment.output: number + 1 for number, segment in enumerate(self.segments)}
+        return [(starts[m.calls[0]], stops[m.output]) for m in pattern.members]
 
     # -- the same without its join -------------------------------------------------------------------------------
 
@@ -154,6 +196,17 @@ class Families:
                 return family
             family = wider
 
+    def _activated(self, family: list[Interval]) -> list[Interval]:
+        """The family with the activation after each member, where all have one and nobody reads what is before it."""
+        wider = [(start, stop + 1) for start, stop in family]
+        if any(stop > len(self.segments) or self._is_output(stop - 1) for _, stop in wider):
+            return family
+        after = [self.segments[stop].calls for _, stop in family]
+        alike = {self.tokens(calls[0]) for calls in after if len(calls) == 1 and calls[0].target in ACTIVATIONS}
+        if len(alike) != 1 or any(len(calls) > 1 or calls[0].target not in ACTIVATIONS for calls in after):
+            return family
+        return wider if all(closed(self._member(*interval), self.readers) for interval in wider) else family
+
     def _activated_after(self, family: list[Interval]) -> bool:
         """Whether an activation follows the sum at each end, and no name says that it is the next member's."""
         for start, stop in family:
@@ -170,7 +223,7 @@ class Families:
         added = [start - 1 if left else stop for start, stop in family]
         if min(added) < 0 or max(added) >= len(self.segments) or len(set(added)) != len(added):
             return []
-        if self.width > 1 or self.taken.intersection(added) or len({self.shapes[number] for number in added}) != 1:
+        if self.taken.intersection(added) or len({self.shapes[number] for number in added}) != 1:
             return []
         if not self._is_free(self.segments[added[0]]) or self._is_output(added[-1]):
             return []

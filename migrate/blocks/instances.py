@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from converters.graph import Call, Graph, Module
 from migrate.blocks.canonical import ordered
 from migrate.blocks.expressions import evaluate
 from migrate.blocks.pattern import Member, Pattern, arguments
-from migrate.blocks.template import Template, Use
+from migrate.blocks.template import EITHER, Template, Use
 
 
 def replaced(graph: Graph, pattern: Pattern, template: Template) -> Graph:
@@ -51,12 +51,23 @@ def keys(member: Member, modules: Mapping[str, Module]) -> list[str]:
 def paths(template: Template, number: int) -> Iterator[tuple[str, tuple[str, ...]]]:
     """(key of a member's module, keys that lead to it in the template)"""
     for module in template.graph.modules:
+        if module.key in template.copies:
+            yield from _copied(module.key, template.copies[module.key][number])
+            continue
         inner = module.graph.modules if module.graph is not None and module.graph.sequential else ()
         for index, part in enumerate(inner):
             if (key := template.parts.get(part.key, {number: None})[number]) is not None:
-                yield key, (module.key, str(index))
+                yield key, (module.key,) if module.constructor == EITHER else (module.key, str(index))
         if not inner and module.key in template.parts and (key := template.parts[module.key][number]) is not None:
             yield key, (module.key,)
+
+
+def _copied(key: str, copies: Sequence[Sequence[str]]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The same for the copies of a unit."""
+    for number, unit in enumerate(copies):
+        for place, own in enumerate(unit):
+            if own:
+                yield own, (key, str(number), str(place)) if len(unit) > 1 else (key, str(number))
 
 
 def replay(template: Template, number: int, modules: Mapping[str, Module], environment: Mapping[str, object]) -> None:

@@ -32,19 +32,31 @@ class Parameters:
     columns: dict[str, list[Any]] = field(default_factory=dict)
     given: set[str] = field(default_factory=set)  # names that come from the shapes at the block's border
     used: set[str] = field(default_factory=set)
+    formulas: dict[Scaled, None] = field(default_factory=dict)  # what widths are in all members, in order
+    window: bool = False
 
     def offer(self, name: str, column: Column) -> None:
         """A parameter that may be used, if anything varies with it."""
-        if None not in column and len(set(column)) > 1:
+        if None not in column and (len(set(column)) > 1 or (self.count == 1 and name == "in_channels")):
             self.columns[name] = list(column)
             self.given.add(name)
 
-    def solve(self, column: Column, name: Callable[[], str], *, choose: bool = True, border: bool = False) -> Any:
+    def solve(
+        self,
+        column: Column,
+        name: Callable[[], str],
+        *,
+        choose: bool = True,
+        border: bool = False,
+        window: bool = False,
+    ) -> Any:
         """A literal or formula that gives the column; a new parameter called `name()` where nothing known does.
 
         `choose`: whether it may be one of two literals, as a padding is. Two widths or kernels are two blocks.
         `border`: whether a part that few members have, all alike, is told by what the block is made with.
+        `window`: whether it belongs to a window or padding, which no width says anything about.
         """
+        self.window = window
         present = [i for i, value in enumerate(column) if value is not ABSENT]
         first = column[present[0]]
         if all(same(column[i], first) for i in present):
@@ -57,7 +69,10 @@ class Parameters:
             ]
             if None not in parts:
                 return tuple(parts)
-        if (found := self.known(column, choose)) is not None:
+        found = self._told(column, present, border) or self.known(column, choose)
+        if found is not None:
+            if isinstance(found, Scaled) and border and ABSENT not in column:
+                self.formulas[found] = None
             return found
         return self.new(column, name())
 
@@ -69,13 +84,16 @@ class Parameters:
                 self.columns["expansion"] = ratio
                 return
 
-    def _told(self, column: Column, present: Sequence[int], border: bool) -> Parameter | None:
-        """The parameter that a number of an optional part is, as the width of a shortcut."""
-        if border and len(present) < len(column):
-            for name in ("in_channels", "out_channels", "channels", "stride"):
+    def _told(self, column: Column, present: Sequence[int], border: bool) -> Any:
+        """The parameter that a number of an optional part is, as the width of a shortcut; so too in a block alone."""
+        if border and (len(present) < len(column) or self.count == 1):
+            for name in ("in_channels", "out_channels", "channels", "previous_channels", "stride"):
                 if name in self.columns and all(same(self.columns[name][i], column[i]) for i in present):
                     self.used.add(name)
                     return Parameter(name)
+            for formula in self.formulas:
+                if all(same(evaluate(formula, self.environment(i)), column[i]) for i in present):
+                    return formula
         return None
 
     def known(self, column: Column, choose: bool = True) -> Any:
@@ -181,7 +199,7 @@ class Parameters:
             base = known[member]
             if type(base) is not int or base <= 0 or wanted[0] < 0:
                 continue
-            if name.endswith(("channels", "features")):
+            if name.endswith(("channels", "features")) and not self.window:
                 if wanted[0] and wanted[0] % base == 0 and wanted[0] // base <= FACTORS_AT_MOST:
                     yield Scaled(name, times=wanted[0] // base)
                 if wanted[0] and base % wanted[0] == 0 and base // wanted[0] <= FACTORS_AT_MOST:

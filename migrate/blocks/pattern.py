@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 from converters.graph import Call, Function, Graph, Module, Tree, Value, leaves, map_tree, values
@@ -20,6 +20,8 @@ from migrate.interpret import resolve
 Ref = tuple[int, int]  # (slot, which of its outputs), or (-1, which input)
 # Functions whose numbers may differ between the members of a pattern; of all others they are part of what they are.
 NUMBERED = {"F.pad", "F.max_pool1d", "F.max_pool2d", "F.max_pool3d", "F.avg_pool1d", "F.avg_pool2d", "F.avg_pool3d"}
+# Where a "same" pooling differs with the size of the image; two that do are one in blocks.
+POOLING = {"padding": 0, "ceil_mode": False}
 PASSES_AT_MOST = 3
 
 
@@ -72,11 +74,47 @@ class Flow:
     output: Ref
 
 
+@dataclass(frozen=True)
+class Copies:
+    """Slots that hold copies of one unit, one after the other; each member has as many of the first as it needs.
+
+    `before`: how often the unit's first layer stands before them, with other widths.
+    """
+
+    start: int
+    size: int  # slots of one copy
+    count: int
+    before: int
+
+    @property
+    def slots(self) -> range:
+        return range(self.start, self.start + self.size * self.count)
+
+    @property
+    def firsts(self) -> range:
+        """The first slot of each copy."""
+        return self.slots[:: self.size]
+
+
 @dataclass(frozen=True, eq=False)
 class Pattern:
     members: tuple[Member, ...]
     slots: tuple[Slot, ...]
     modules: Mapping[str, Module] = field(repr=False)
+    copies: Copies | None = None
+
+    @property
+    def is_gate(self) -> bool:
+        """Whether it multiplies an image by what it makes of the image's mean."""
+        first, last = self.slots[0].first, self.slots[-1].first
+        return first.target == "mean" and last.target == "*" and len(last.operands) == 2
+
+    @property
+    def depths(self) -> list[int]:
+        """How many layers like the unit's first each member has."""
+        assert self.copies is not None
+        firsts = [self.slots[number] for number in self.copies.firsts]
+        return [self.copies.before + sum(slot.present[m] for slot in firsts) for m in range(len(self.members))]
 
     @cached_property
     def flow(self) -> Flow | None:
@@ -98,9 +136,30 @@ class Pattern:
             if len({len(one) for one in each}) != 1:
                 return None
             operands.append(tuple(max(column) for column in zip(*each, strict=True)))
+        for number, other in pairwise(range(len(self.slots))):
+            if operands[other] == operands[number] and self._excludes(number, other):
+                operands[other] = ((number, 0),)  # each member passes one of them by
         output = max(refs[m][member.output] for m, member in enumerate(self.members))
         flow = Flow(tuple(operands), through, output)
         return flow if all(self._replays(m, flow, refs[m]) for m in range(len(self.members))) else None
+
+    def _excludes(self, number: int, other: int) -> bool:
+        """Whether a member has either one layer with weights, or the other."""
+        one, two = self.slots[number], self.slots[other]
+        layers = all(heavy(s.first, self.modules) and len(s.first.operands) == 1 for s in (one, two))
+        return layers and all(a != b for a, b in zip(one.present, two.present, strict=True))
+
+    @cached_property
+    def choices(self) -> dict[int, int]:
+        """Slots of which each member has one: the first of each two, and the second."""
+        flow = self.flow
+        if flow is None:
+            return {}
+        return {
+            number: other
+            for number, other in pairwise(range(len(self.slots)))
+            if flow.operands[other] == ((number, 0),) and self._excludes(number, other)
+        }
 
     def _refs(self, m: int) -> dict[Value, Ref]:
         found: dict[Value, Ref] = {v: (-1, i) for i, v in enumerate(self.members[m].inputs)}
@@ -136,7 +195,7 @@ def in_order(pattern: Pattern, graph: Graph) -> Pattern:
     places = {call: number for number, call in enumerate(graph.nodes)}
     order = sorted(range(len(pattern.members)), key=lambda m: places[pattern.members[m].calls[0]])
     slots = tuple(Slot(tuple(slot.calls[m] for m in order)) for slot in pattern.slots)
-    return Pattern(tuple(pattern.members[m] for m in order), slots, pattern.modules)
+    return replace(pattern, members=tuple(pattern.members[m] for m in order), slots=slots)
 
 
 def exact(members: Sequence[Member], modules: Mapping[str, Module]) -> Pattern:
@@ -156,11 +215,12 @@ class Tokens:
 
     def __call__(self, call: Call) -> Hashable:
         if call not in self.known:
+            literals = call.kind != "module" and call.target not in NUMBERED
             self.known[call] = (
                 call.kind,
                 self._called(call),
-                skeleton(call.args, call.kind != "module" and call.target not in NUMBERED),
-                skeleton(dict(call.kwargs), call.kind != "module" and call.target not in NUMBERED),
+                skeleton(call.args, literals),
+                skeleton({k: v for k, v in completed(call).kwargs.items() if k != "ceil_mode"}, literals),
                 len(values(call.outputs)),
             )
         return self.known[call]
@@ -251,6 +311,24 @@ def _hashable(tree: Tree) -> Hashable:
     if isinstance(tree, slice):
         return ("slice", *(_hashable(part) for part in (tree.start, tree.stop, tree.step)))
     return tree  # type: ignore[no-any-return]  # a leaf
+
+
+def completed(call: Call) -> Call:
+    """A maximum pooling with what it leaves out, so that it compares with others."""
+    if not call.target.startswith("F.max_pool"):
+        return call
+    given = {key: value for key, value in call.kwargs.items() if key not in POOLING}
+    return replace(call, kwargs={**given, **{key: call.kwargs.get(key, usual) for key, usual in POOLING.items()}})
+
+
+def numbers(call: Call) -> dict[str, Any]:
+    """Every leaf of a call's arguments: by its keyword, else by its place."""
+    call = completed(call)
+    found = {f"#{i}": leaf for i, leaf in enumerate(leaves(call.args))}
+    for key, value in call.kwargs.items():
+        inside = list(leaves(value))
+        found |= {key: value} if inside == [value] else {f"{key}{i}": leaf for i, leaf in enumerate(inside)}
+    return found
 
 
 def functions_in(tree: Tree) -> Iterator[Function]:

@@ -6,11 +6,13 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 
-from converters.graph import Module
+from converters.graph import Call, Module
 from migrate.blocks.pattern import Member
 from migrate.emit.names import is_automatic
 
 INDEX = re.compile(r"^(?P<stem>.*?)_?(?:(?:block|layer|unit|cell)s?)?_?(?P<index>\d+|(?<=\d)[a-z])$")
+
+NUMBERED = re.compile(r"(.*?[a-zA-Z]_?\d+)_.")
 
 
 def prefix_of(member: Member, modules: Mapping[str, Module]) -> str:
@@ -46,6 +48,12 @@ def common_words(names: Iterable[str]) -> str:
         cut = max(shared.rfind("_"), 0)
         shared = shared[:cut]
     return shared.rstrip("_")
+
+
+def block_of(call: Call) -> str:
+    """The block that the name of a call's layer begins with: `block3` of `block3_conv1`, '' where there is none."""
+    found = NUMBERED.match(layer_name(call.origin))
+    return found[1] if found else ""
 
 
 def stage_of(prefix: str) -> str:

@@ -9,13 +9,17 @@ from typing import Any
 
 from converters.graph import Call, Graph, Module, Tree, Value, map_tree, values
 from migrate.blocks.activations import MODULES, overwriting
-from migrate.blocks.border import difference, shrinking
-from migrate.blocks.columns import Columns, usual
-from migrate.blocks.expressions import Condition
-from migrate.blocks.parameters import unused, width
-from migrate.blocks.pattern import Flow, Pattern, Ref, arguments, signature
+from migrate.blocks.border import any_extent, difference, is_extent, rounds_up, shrinking
+from migrate.blocks.branches import Branches
+from migrate.blocks.canonical import ordered
+from migrate.blocks.columns import DEPTH, Columns, usual
+from migrate.blocks.expressions import Condition, Scaled
+from migrate.blocks.parameters import names_in, same, unused, width
+from migrate.blocks.pattern import POOLING, Flow, Pattern, Ref, arguments, completed, numbers, signature
 from migrate.blocks.prefixes import own_name, prefix_of, role
+from migrate.blocks.shortcuts import readers, shortcut
 
+EITHER = "either"  # one of two layers; an attribute that is made on a condition
 PARAMETERS_AT_MOST = 4  # beside the widths at the block's border
 
 
@@ -25,6 +29,7 @@ class Template:
 
     `parts`: for every key of the graph's modules, the keys of the members' modules there (None where one has none).
     `conditions`: when an optional module is there. `flags`: what `forward` asks for, by name.
+    `copies`: for a module that stands for copies of a unit, the keys of each member's copies.
     `roles`: what the user's names call the modules, without what they call the block. `prefixes`: that, by member.
     """
 
@@ -33,12 +38,21 @@ class Template:
     conditions: dict[str, Condition] = field(default_factory=dict)
     flags: dict[str, Condition] = field(default_factory=dict)
     parts: dict[str, list[str | None]] = field(default_factory=dict)
+    copies: dict[str, list[list[list[str]]]] = field(default_factory=dict)
     calls: dict[Call, list[Call]] = field(default_factory=dict)
     roles: dict[str, str] = field(default_factory=dict)
     prefixes: list[str] = field(default_factory=list)
-    widening: int = 0  # by how much every member is wider where it ends than where it begins
+    widening: str = ""  # how wide the output is: `in_channels + 32`, where it is a parameter and what is added to it
     shrinking: str = ""  # by what height and width are divided: a number, a parameter, "?" where it is neither
+    branches: dict[str, str] = field(default_factory=dict)  # which of what is put side by side a module is
+    rounds_up: bool = False  # where that leaves a rest
+    other_extents: bool = False  # whether what it reads second may be of another height and width
     models: bool = False  # nested models of the user's, whose names name the class
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is one instance only."""
+        return len(self.prefixes) == 1
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -74,6 +88,10 @@ class _Builder:
         self.made = Template(Graph("", (), ()), {})
         self.modules: list[Module] = []
         self.nodes: list[Call] = []
+        self.chains: dict[int, str] = {}
+        self.any_extent = all(any_extent(member.calls, pattern.modules) for member in pattern.members)
+        self.copied = pattern.copies.slots if pattern.copies is not None else range(0)
+        self.shortcut = shortcut(pattern, flow)
 
     def template(self) -> Template | None:
         conditions, parameters = self.columns.conditions(), self.columns.parameters
@@ -83,8 +101,8 @@ class _Builder:
             self._value((-1, i), [m.inputs[i] for m in self.pattern.members])
             for i in range(len(self.pattern.members[0].inputs))
         ]
-        names = ["x"] if len(inputs) == 1 else [f"x{i + 1}" for i in range(len(inputs))]
-        for i, name in enumerate(names):
+        names = ["x", "previous"] if len(inputs) < 3 else [f"x{i + 1}" for i in range(len(inputs))]
+        for i, name in enumerate(names[: len(inputs)]):
             self.values[-1, i] = replace(inputs[i], name=name)
         self._write(conditions)
         output = self.values[self.flow.output]
@@ -92,7 +110,7 @@ class _Builder:
         graph = Graph(
             "", arguments_[0] if len(inputs) == 1 else arguments_, output, tuple(self.nodes), tuple(self.modules)
         )
-        self.made.graph = graph.check()
+        self.made.graph = ordered(graph.check(), by_place=True)
         self.made.parameters = dict(self.columns.ordered())
         self._outer_shape()
         self._roles()
@@ -101,13 +119,20 @@ class _Builder:
     def _outer_shape(self) -> None:
         """What a reader wants to know of the output's shape, beside its width."""
         ends = [(m.inputs[0], m.output) for m in self.pattern.members]
-        if None not in (widths := {difference(width(a), width(b)) for a, b in ends}) and len(widths) == 1:
-            self.made.widening = max(0, widths.pop() or 0)
+        for name, column in self.made.parameters.items():
+            if not name.endswith("channels"):
+                continue
+            more = {difference(known, width(end)) for known, (_, end) in zip(column, ends, strict=True)}
+            if len(more) == 1 and (plus := more.pop()) and plus > 0:
+                self.made.widening = f"{name} + {plus}"
+                break
         ratios = [shrinking(a, b) for a, b in ends]
+        self.made.other_extents = {shrinking(i, m.inputs[0]) for m in self.pattern.members for i in m.inputs[1:]} > {1}
+        self.made.rounds_up = rounds_up(ends)
         if set(ratios) <= {1, None}:
             return
         named = [name for name in ("stride",) if self.made.parameters.get(name) == ratios]
-        self.made.shrinking = named[0] if named else str(ratios[0]) if len(set(ratios)) == 1 else "?"
+        self.made.shrinking = named[0] if named else str(ratios[0]) if len(set(ratios)) == 1 and ratios[0] else "?"
 
     def _roles(self) -> None:
         """What the user calls the parts of the block, where all members agree."""
@@ -124,32 +149,43 @@ class _Builder:
     # -- calls -------------------------------------------------------------------------------------------------
 
     def _write(self, conditions: Mapping[int, Condition]) -> None:
+        branches = Branches(self.pattern, self.flow, self._as_module).chains
+        self.chains = {number: name for name, chain in branches.items() for number in chain}
         groups = list(self._groups())
         for group in groups:
-            if not self.pattern.slots[group[0]].optional:
-                self._plain(group[0])
+            if group[0] in self.copied:
+                self._copies(group)
+            elif group[0] in self.pattern.choices:
+                self._chosen(group[0], conditions[group[0]])
+            elif group[0] in self.pattern.choices.values():
+                continue
+            elif not self.pattern.slots[group[0]].optional:
+                self._always(group)
             elif all(self._as_module(number) for number in group):
-                self._optional_modules(group, conditions[group[0]])
+                self._grouped(group, conditions[group[0]])
             else:
                 for number in group:
                     self._optional_call(number, conditions[number])
 
     def _groups(self) -> Iterator[list[int]]:
-        """Slots one by one, but optional ones that follow each other in a chain and are there together as one."""
+        """Slots one by one, but as one those of a branch, and optional ones of a chain that are there together."""
         group: list[int] = []
         for number, slot in enumerate(self.pattern.slots):
+            if group and any(number in one and group[-1] in one for one in (self.copied, self.shortcut)):
+                group = [*group, number]
+                continue
+            chain = self.chains.get(number)
             follows = (
-                group and slot.optional and self.pattern.slots[group[-1]].present == slot.present
-                and self.flow.operands[number] == ((group[-1], 0),) and self._readers(group[-1]) == 1
+                group and (slot.optional or chain is not None) and chain == self.chains.get(group[-1])
+                and self.pattern.slots[group[-1]].present == slot.present
+                and self.flow.operands[number] == ((group[-1], 0),) and readers(self.flow, group[-1]) == 1
             )  # fmt: skip
-            if group and not (follows and self._as_module(number) and self._as_module(group[-1])):
+            alone = any(one and (number in one or group[-1] in one) for one in (self.copied, self.shortcut) if group)
+            if group and (alone or not (follows and self._as_module(number) and self._as_module(group[-1]))):
                 yield group
                 group = []
             group = [*group, number]
         yield group
-
-    def _readers(self, number: int) -> int:
-        return sum(ref[0] == number for refs in self.flow.operands for ref in refs) + (self.flow.output[0] == number)
 
     def _as_module(self, number: int) -> Module | None:
         """A slot as a module of one input, if it can be one."""
@@ -198,12 +234,35 @@ class _Builder:
         target = call.target
         if call.kind in ("module", "attribute"):
             module = self._module(number)
-            self.modules.append(module)
+            self._add(module, number)
             target = module.key
         self._emit(replace(call, target=target, args=args, kwargs=kwargs), number)
 
-    def _optional_modules(self, group: list[int], condition: Condition) -> None:
-        """One module, or several as an nn.Sequential, where nn.Identity stands otherwise."""
+    def _add(self, module: Module, number: int) -> None:
+        self.modules.append(module)
+        if number in self.chains:
+            self.made.branches[module.key] = self.chains[number]
+
+    def _always(self, group: list[int]) -> None:
+        """What all members have: a shortcut of several layers as one; what differs between members is made once."""
+        call = self.pattern.slots[group[0]].first
+        args, kwargs = self._call_arguments(group[0], call)
+        differs = call.kind == "function" and any(names_in((args, *kwargs.values())))
+        if len(group) > 1 or (differs and self._as_module(group[0])):
+            self._grouped(group, None)
+        else:
+            self._plain(group[0])
+
+    def _chosen(self, number: int, condition: Condition) -> None:
+        """One of two layers as one attribute."""
+        other = self.pattern.choices[number]
+        made = tuple(module for n in (number, other) if (module := self._as_module(n)) is not None)
+        module = _stateless(f"{number}|{other}", EITHER, (), {}, self.pattern.slots[number].first)
+        module = replace(module, graph=Graph("", (), (), modules=made, sequential=True))
+        self._attach(module, [number, other], condition)
+
+    def _grouped(self, group: list[int], condition: Condition | None) -> None:
+        """One module, or several as an nn.Sequential. With a condition, nn.Identity stands there otherwise."""
         made = [module for number in group if (module := self._as_module(number)) is not None]
         first = self.pattern.slots[group[0]].first
         module = made[0]
@@ -211,14 +270,52 @@ class _Builder:
             made = [made[0], *starmap(overwriting, pairwise(made))]
             module = _stateless(f"{group[0]}-{group[-1]}", "sequential", (), {}, first)
             module = replace(module, graph=Graph("", (), (), modules=tuple(made), sequential=True))
-        self.modules.append(module)
-        self.made.conditions[module.key] = condition
+        self._attach(module, group, condition)
+
+    def _attach(self, module: Module, group: list[int], condition: Condition | None) -> None:
+        """A module, and its call."""
+        self._add(module, group[0])
+        if condition is not None:
+            self.made.conditions[module.key] = condition
         passed = self.values[self.flow.operands[group[0]][0]]
         last = group[-1]
         outputs = self._outputs(last, passed)
         call = Call("module", module.key, (passed,), {}, outputs, "")
         self.nodes.append(call)
         self.made.calls[call] = [c for number in group for c in self.pattern.slots[number].calls if c is not None]
+
+    def _copies(self, group: list[int]) -> None:
+        """An nn.Sequential with as many copies of a unit as the block is deep."""
+        copies = self.pattern.copies
+        assert copies is not None
+        unit = [module for number in group[: copies.size] if (module := self._as_module(number)) is not None]
+        key = f"{group[0]}-{group[-1]}"
+        first = self.pattern.slots[group[0]].first
+        item = unit[0]
+        if len(unit) > 1:
+            unit = [unit[0], *starmap(overwriting, pairwise(unit))]
+            item = _stateless(f"{key} unit", "sequential", (), {}, first)
+            item = replace(item, graph=Graph("", (), (), modules=tuple(unit), sequential=True))
+        times = {"times": Scaled(DEPTH, plus=-copies.before)}
+        module = replace(
+            _stateless(key, "sequential", (), times, first),
+            graph=Graph("", (), (), modules=(item,), sequential=True),
+        )
+        self.modules.append(module)
+        self.made.copies[key] = [
+            [self._keys(start, m) for start in copies.firsts if self.pattern.slots[start].present[m]]
+            for m in range(len(self.pattern.members))
+        ]
+        passed = self.values[self.flow.operands[group[0]][0]]
+        call = Call("module", key, (passed,), {}, self._outputs(group[-1], passed), "")
+        self.nodes.append(call)
+        self.made.calls[call] = [c for number in group for c in self.pattern.slots[number].calls if c is not None]
+
+    def _keys(self, start: int, member: int) -> list[str]:
+        """The keys of the modules in one copy, '' for what is none."""
+        assert self.pattern.copies is not None
+        calls = [slot.calls[member] for slot in self.pattern.slots[start : start + self.pattern.copies.size]]
+        return [call.target if call is not None and call.kind == "module" else "" for call in calls]
 
     def _optional_call(self, number: int, condition: Condition) -> None:
         """A call that `forward` makes on a condition; else its value is one of its operands."""
@@ -234,20 +331,18 @@ class _Builder:
         )
 
     def _call_arguments(self, number: int, call: Call) -> tuple[Tree, dict[str, Tree]]:
-        operands = iter(self.flow.operands[number])
-        if not all(ref in self.values for ref in self.flow.operands[number]):
-            return call.args, dict(call.kwargs)  # asked for too early: only whether it could be a module
+        call, operands = completed(call), iter(self.flow.operands[number])
         tree = map_tree(
-            lambda leaf: self.values[next(operands)] if isinstance(leaf, Value) else leaf,
+            lambda leaf: self.values.get(next(operands), leaf) if isinstance(leaf, Value) else leaf,  # not made yet
             (call.args, dict(call.kwargs)),
         )
-        count = iter(range(10_000))
+        keys = iter(numbers(call))
 
         def numbered(leaf: Any) -> Any:
-            return self.columns.solved.get((number, f"#{next(count)}"), leaf)
+            return self.columns.solved.get((number, next(keys)), leaf)
 
         args, kwargs = map_tree(numbered, tree)
-        return args, kwargs
+        return args, {key: value for key, value in kwargs.items() if not same(value, POOLING.get(key))}
 
     def _emit(self, call: Call, number: int) -> None:
         call = replace(call, outputs=self._outputs(number, None), origin="")
@@ -269,7 +364,10 @@ class _Builder:
         """A value of the class: sizes that differ between instances are open."""
         first = found[0]
         shape = tuple(
-            size if all(v.rank == first.rank and v.sizes[axis] == size for v in found) else None
+            size
+            if all(v.rank == first.rank and v.sizes[axis] == size for v in found)
+            and not (self.any_extent and is_extent(axis, first))
+            else None
             for axis, size in enumerate(first.sizes)
         )
         return replace(first, name=f"b{ref[0]}_{ref[1]}", shape=shape, mask=None, tried=())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
-from converters.graph import Graph, Module, values
+from converters.graph import Call, Graph, Module, values
 from migrate.blocks.prefixes import common_words, layer_name, own_name, stage_of
-from migrate.blocks.template import Template, Use
+from migrate.blocks.template import EITHER, Template, Use
 from migrate.emit.names import Names, Numbers, attribute_of, class_name_of, identifier, kind_of, unique
-from migrate.emit.structure import block_class
+from migrate.emit.structure import block_class, lettered
 
 ORDINARY = {"conv", "block", "stage", "layer", "group", "blocks", "layers", "res", ""}
 FROM_CONSTRUCTOR = {
@@ -16,10 +17,16 @@ FROM_CONSTRUCTOR = {
     "Conv2d": "conv", "Conv3d": "conv", "ZeroPad2d": "pad", "MaxPool2d": "pool", "AvgPool2d": "pool", "ReLU": "relu",
     "ReLU6": "relu", "SiLU": "act", "GELU": "act", "Hardswish": "act",
 }  # fmt: skip
+SEPARABLE = ("depthwise", "pointwise")  # the two parts of a separable convolution
+GATE = "se"
+GATED = re.compile(r"_?(squeeze|se|excite|gate)(?=_|$).*")
+# Words of a name that say no more than the kind of a layer.
+KIND_WORDS = {"conv", "bn", "conv2d", "batchnorm", "batch", "norm", "normalization"}
 # What instances of small units are called.
 UNITS = {
     "ConvBlock": "block", "Conv": "conv", "Linear": "fc", "SeparableConv": "sepconv", "DepthwiseSeparable": "sepconv",
-    "SqueezeExcite": "se", "DoubleConv": "conv", "Dense": "layer", "Transformer": "layer", "LSTM": "lstm", "GRU": "gru",
+    "SqueezeExcite": GATE, "DoubleConv": "conv", "Dense": "layer", "Transformer": "layer", "LSTM": "lstm", "GRU": "gru",
+    "Cell": "cell", "ReductionCell": "reduction",
 }  # fmt: skip
 
 
@@ -29,6 +36,8 @@ class Namer:
     def __init__(self, names: Names, taken: set[str]) -> None:
         self.names, self.taken = names, taken
         self.prefixes: list[str] = []
+        self.letters: dict[Graph, str] = {}
+        self.stems: set[Graph] = set()
 
     def model(self, graph: Graph, wanted: str, prefix: str = "") -> None:
         """A model and what is in it. `prefix`: its path, which says nothing about its own layers."""
@@ -39,17 +48,49 @@ class Namer:
         used: set[str] = set()
         shared = self._shared_words(graph)
         self.prefixes += [shared] if shared else []
-        for template in filter(None, map(_template_of, graph.modules)):
+        templates = dict.fromkeys(filter(None, map(_template_of, graph.modules)))
+        self.letters |= lettered(templates)
+        self.stems |= {t.graph for t in [t for t in templates if t.branches or not _is_chain(t)][:1] if t.alone}
+        for template in templates:
             self._template(template)  # classes in the order in which they are used
         first = Numbers()
         for module in graph.modules:
             self._attribute(module, first, prefix)
         numbers = Numbers(first.count)
+        ends = self._ends(graph)
         for module in graph.modules:
             plain = self._attribute(module, numbers, prefix)
+            plain = ends.get(module.key) or (without_doubles(plain) if graph.block is None else plain)
             short = plain.removeprefix(f"{shared}_")
             attributes[module.key] = unique(short if short and not short[0].isdigit() else plain, used)
             self._inside(module, shared)
+
+    def _ends(self, graph: Graph) -> dict[str, str]:
+        """`stem_conv` and `head_conv` for what stands before and after all blocks, if the names say the kind only."""
+        layers = list(graph.modules)
+        blocks = [number for number, module in enumerate(layers) if self._is_large(module)]
+        sides = {"stem": layers[: blocks[0]], "head": layers[blocks[-1] + 1 :]} if blocks else {}
+        found: dict[str, str] = {}
+        for side, modules in sides.items():
+            kinds = {m.key: kind for m in modules if (kind := self._plain_kind(m))}
+            if not kinds:
+                return {}
+            numbers = Numbers(Counter(kinds.values()))
+            found |= {key: f"{side}_{numbers.name(kind, key)}" for key, kind in kinds.items()}
+        return found
+
+    def _is_large(self, module: Module) -> bool:
+        """Whether it is a stage or a block, not a unit of a few layers."""
+        template = _template_of(module)
+        return template is not None and (module.key.startswith("stage") or self.kind(template) == "block")
+
+    def _plain_kind(self, module: Module) -> str:
+        """`conv` or `bn` for a layer that the user calls so, with a number or without; else ''."""
+        words = set(re.findall(r"[a-z]+2?d?", identifier(own_name(module))))
+        if not words or not words <= KIND_WORDS:
+            return ""
+        template = _template_of(module)
+        return self.kind(template) if template is not None else kind_of(module.class_name)
 
     def _shared_words(self, graph: Graph) -> str:
         """The words with which all names in a model begin, as that of the model itself; they say nothing in it."""
@@ -84,6 +125,8 @@ class Namer:
         word, _, number = re.fullmatch(r"(.*?)(_?)(\d+)?", _last_word(stage_of(first.prefix))).groups()  # type: ignore[union-attr]
         if number and word in ORDINARY:
             return f"stage{number}"
+        if first.prefix and not graph.sequential and self.kind(first.template) == GATE:
+            return identifier(f"{GATED.sub('', first.prefix)}_{GATE}")
         if first.prefix and not graph.sequential:
             return re.sub(r"_(?=\d+$)", "", identifier(first.prefix))
         if number:
@@ -122,8 +165,15 @@ class Namer:
             attributes[module.key] = unique(kind if alone else f"{kind}{counts[kind]}", used, "")
         for module in graph.modules:
             self._inner_templates(module)
-        wanted = self._model_class(template) if template.models else block_class(template)
+        wanted = self._model_class(template) if template.models else self._block_class(template)
         self.names.classes[graph] = unique(wanted, self.taken, "")
+
+    def _block_class(self, template: Template) -> str:
+        """Its name by what it does; one of which there is a single one, before all others, is the stem."""
+        name = block_class(template)
+        if template.graph in self.stems and template.graph not in self.letters:
+            return f"Stem{name.removeprefix('Reduction')}"
+        return self.letters.get(template.graph, name)
 
     def _model_class(self, template: Template) -> str:
         """What the user's names for nested models have in common, without what all names of the model begin with."""
@@ -141,19 +191,32 @@ class Namer:
 
     def _part(self, template: Template, module: Module) -> str | tuple[str]:
         """What a part of a block is called: a tuple where the name is the user's own, else a kind to be numbered."""
+        if module.key in template.branches:
+            return (template.branches[module.key],)
+        if module.constructor == EITHER:
+            return ("adjust",)
+        if module.key in template.copies:
+            unit = module.graph.modules[0]  # type: ignore[union-attr]  # an nn.Sequential
+            first = unit.graph.modules[0] if unit.graph is not None and unit.graph.sequential else unit
+            return (f"{kind_of(first.class_name)}s",)
         whole = module.graph is not None and module.graph.sequential
         if whole or (
             module.state and module.key in template.conditions and self._optional(template, module) == "shortcut"
         ):
             return self._optional(template, module)
+        is_block = module.graph is not None and module.graph.block is not None
+        if is_block and self.kind(module.graph.block.template) == GATE:  # type: ignore[union-attr]  # as seen
+            return GATE
         own = identifier(template.roles.get(module.key, ""))
         if own and not own.startswith("layer_"):
             return (own,)
-        if module.graph is not None and module.graph.block is not None:
-            return self.kind(module.graph.block.template)
+        if is_block:
+            return self.kind(module.graph.block.template)  # type: ignore[union-attr]  # as seen
         if module.class_name and module.constructor not in ("parameter", "buffer"):
             role = template.parts.get(module.key, [""])
             named = next((key for key in role if key), "").partition(":")[2]
+            if named in SEPARABLE:
+                return named
             return (identifier(f"{kind_of(module.class_name)}_{named}"),) if named else kind_of(module.class_name)
         return FROM_CONSTRUCTOR.get(
             module.constructor.rpartition(".")[2], "scale" if module.constructor == "parameter" else "part"
@@ -162,6 +225,8 @@ class Namer:
     def kind(self, template: Template) -> str:
         """What an attribute that is a block is called: `conv` for a ConvBNReLU, `block` for a Bottleneck."""
         self._template(template)
+        if template.alone:
+            return "stem" if template.graph in self.stems else "reduction" if template.shrinking else "block"
         name = re.sub(r"\d+$", "", self.names.classes[template.graph])
         return next((kind for start, kind in UNITS.items() if name.startswith(start)), "block")
 
@@ -173,12 +238,22 @@ class Namer:
         return "shortcut" if around else "expand" if call.operands[0] in values(template.graph.inputs) else "extra"  # type: ignore[union-attr]
 
 
+def _is_chain(template: Template) -> bool:
+    return all(len(call.operands) < 2 for call in template.graph.nodes if isinstance(call, Call))
+
+
 def _template_of(module: Module) -> Template | None:
     """The class of a block, or of the first one in a stage."""
     graph = module.graph
     if graph is not None and graph.sequential:
         return _template_of(graph.modules[0])
     return graph.block.template if graph is not None and graph.block is not None else None
+
+
+def without_doubles(name: str) -> str:
+    """`conv1` for `conv1_conv`, `bn1` for `conv1_bn`."""
+    found = re.fullmatch(r"conv(\d+)_(conv|bn)", name)
+    return f"{found[2]}{found[1]}" if found else name
 
 
 def _last_word(stage: str) -> str:

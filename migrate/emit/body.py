@@ -6,6 +6,7 @@ layer with weights a line, what follows it around it. A name is reused as soon a
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,7 +27,11 @@ OUTPUTS = {
 }  # fmt: skip
 # What is made of a mask.
 MASKS = {"~": "padding", "flip": "reversed_mask"}
+# What a variable is called after what was done to it, where `x` and `y` are taken.
+DEEDS = {"F.pad": "padded", "F.max_pool2d": "pooled", "F.avg_pool2d": "pooled", "F.relu": "relu"}
+PREVIOUS = "previous"  # the second argument of blocks that read the two before them
 BRANCHES_AT_LEAST = 3
+JOINS = {"torch.cat", "+", "*"}
 LINE_LENGTH = 120
 EXPRESSION_AT_MOST = 96  # columns of an expression before it is broken up
 NESTING_AT_MOST = 5
@@ -81,6 +86,7 @@ class Body:
         self.scratch = set(self._scratch())
         self.functions = {call.target.removeprefix("local.") for call in self.calls if call.kind == "function"}
         self.branches = dict(_branches(self.calls))
+        self.second = {call.operands[1] for call in self.calls if self._is_block(call) and len(call.operands) == 2}
         self.pending: dict[Value, Expression] = {}
         self.names: dict[Value, str] = dict(zip(values(self.graph.inputs), self.arguments, strict=True))
         self.shown = {self.comment(v) for v in values(self.graph.inputs)}
@@ -105,12 +111,16 @@ class Body:
     def _call(self, call: Call) -> None:
         expression = self._expression(call)
         used = [value for value in values(call.outputs) if self.uses[value]]
-        if len(used) == 1 and self.uses[used[0]] == 1:
+        if len(used) == 1 and self.uses[used[0]] == 1 and not self._is_joined_branch(call):
             self.pending[used[0]] = self._pick(call, used[0], expression)
         elif len(used) == 1 and used[0] == next(iter(values(call.outputs)), None):
             self._assign(used[0], self._pick(call, used[0], expression))
         elif used:
             self._unpack(call, used, expression)
+
+    def _is_joined_branch(self, call: Call) -> bool:
+        """Whether a call puts together what is one of several branches then: a line of its own."""
+        return call.target in JOINS and call.outputs in self.branches
 
     def _pick(self, call: Call, value: Value, expression: Expression) -> Expression:
         """The one output that matters of a call that has several."""
@@ -123,8 +133,24 @@ class Body:
 
     def _assign(self, value: Value, expression: Expression) -> None:
         self._release(expression)
+        if (before := self._moves_on(expression)) is not None:
+            self.names |= {value: "x", before: PREVIOUS}
+            self._state(f"x, {PREVIOUS} = {expression.text}, x", expression, value)
+            return
         name = self.names[value] = self._name(value, expression)
         self._state(f"{name} = {expression.text}", expression, value)
+
+    def _moves_on(self, expression: Expression) -> Value | None:
+        """What a block was made of, if it is called `x` and is the second thing that a later block reads."""
+        last = expression.calls[-1]
+        before = last.operands[0] if last.operands and self._is_block(last) else None
+        if before is None or self.names.get(before) != "x" or before not in self.second:
+            return None
+        return before if PREVIOUS not in self.names.values() and self.uses[before] == 1 else None
+
+    def _is_block(self, call: Call) -> bool:
+        graph = self.modules[call.target].graph if call.kind == "module" else None
+        return graph is not None and graph.block is not None
 
     def _unpack(self, call: Call, used: list[Value], expression: Expression) -> None:
         self._release(expression)
@@ -162,18 +188,43 @@ class Body:
     def _name(self, value: Value, expression: Expression, wanted: str = "") -> str:
         # What an argument is called says what it is: nothing else gets that name, even if the argument is read no more.
         taken = {*self.names.values(), *self.functions, *(name for name in self.arguments if name != "x")}
+        taken -= self._continued(expression)
         role = wanted or self._role(value, expression)
-        named = identifier(_maker(expression, self.attributes))
-        candidates = (role,) if role else filter(None, ("x", "y", named))
+        named = self._deed(expression) or identifier(_maker(expression, self.attributes))
+        plain = (PREVIOUS, "x") if PREVIOUS in self.arguments else ("x", "y")
+        candidates = (role,) if role else filter(None, (*plain, named))
         return next((name for name in candidates if name not in taken), None) or unique(role or named or "x", taken)
+
+    def _continued(self, expression: Expression) -> set[str]:
+        """An argument that nobody reads any more, where what is made is made of it alone: it keeps its name."""
+        dead = [v for v in set(expression.reads) if not self.uses[v]]
+        alone = len(expression.reads) == 1 and dead and dead == values(self.graph.inputs)[1:2]
+        return {PREVIOUS} if alone and PREVIOUS in self.arguments else set()
+
+    def _deed(self, expression: Expression) -> str:
+        """What was done to a variable that is read again later: `x_padded`."""
+        last = expression.calls[-1] if expression.calls else None
+        if last is None or last.target not in DEEDS:
+            return ""
+        direct = (
+            DEEDS[last.target] != "pooled"
+            and len(expression.calls) == 1
+            and len(expression.reads) == 1
+            and expression.reads[0] in self.names
+        )
+        return f"{self.names[expression.reads[0]]}_{DEEDS[last.target]}" if direct else DEEDS[last.target]
 
     def _role(self, value: Value, expression: Expression) -> str:
         """What a value is for, where that is plain to see."""
         if value.dtype == "bool":
-            return MASKS.get(expression.calls[-1].target, "mask")
-        if self.uses[value] == 1 and (place := self.branches.get(value)):
+            turned = any(self.names.get(v, "").startswith("reversed") for v in expression.reads)
+            role = MASKS.get(expression.calls[-1].target, "mask")
+            return f"reversed_{role}" if turned and role == MASKS["~"] else role
+        last = expression.calls[-1]
+        if (place := self.branches.get(value)) and (self.uses[value] == 1 or last.target in JOINS):
             return f"branch{place}"
-        return ""
+        made_by = self.attributes[last.target] if last.kind == "module" else ""
+        return made_by if re.fullmatch(r"branch\d+", made_by) else ""
 
     # -- expressions -------------------------------------------------------------------------------------
 
@@ -216,7 +267,7 @@ class Body:
         module = self.modules[call.target]
         if module.graph is not None and module.graph.block is not None and not module.graph.block.template.models:
             unit = module.graph.block.template.graph
-            layers = sum(any(weight.rank > 1 for weight in part.state.values()) for part in unit.modules)
+            layers = sum(_layers(part) for part in unit.modules)
             chain = all(len(call.operands) == 1 for call in unit.nodes if isinstance(call, Call))
             return len(unit.modules) > SMALL or (chain and layers > 1)
         return module.graph is not None or any(weight.rank > 1 for weight in module.state.values())
@@ -296,6 +347,13 @@ class Body:
             inner = ", ".join(map(self._tree, tree)) + ("," if len(tree) == 1 else "")
             return inner if top else f"({inner})"
         return literal(tree)
+
+
+def _layers(part: Module) -> int:
+    """How many layers with a matrix of weights a part of a block has; of copies of one, two."""
+    if part.graph is not None and part.graph.sequential:
+        return sum(map(_layers, part.graph.modules)) * (2 if part.kwargs else 1)
+    return any(weight.rank > 1 for weight in part.state.values())
 
 
 def _branches(calls: Iterable[Call]) -> Iterator[tuple[Value, int]]:

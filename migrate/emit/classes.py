@@ -25,6 +25,7 @@ from migrate.interpret import resolve
 
 NUMBERS_AT_MOST = 32
 GROWING_AT_LEAST = 3
+WRITTEN_AT_MOST = 90  # columns of the parts of an nn.Sequential, up to which two that are alike are written twice
 TYPES_AT_MOST = 6
 RANDOM_BIAS = {"nn.LSTM", "nn.RNN"}  # a bias that is frozen at zero does not start there
 FLOAT, INT, BOOL = "float", "int", "bool"
@@ -90,7 +91,8 @@ class Writer:
         ]
         for name, body in methods.items():
             result = _result_type(graph) if name == "forward" else "Tensor"
-            lines += ["", f"    def {name}({signature}) -> {result}:", *(f"        {s.text}" for s in body)]
+            said = [f'        """{text}"""'] if (text := head.said(name)) else []
+            lines += ["", f"    def {name}({signature}) -> {result}:", *said, *(f"        {s.text}" for s in body)]
         return ClassText(self.names.classes[graph], "\n".join(lines), methods)
 
     def _definitions(self, graph: Graph, head: Head | None = None) -> Iterator[str]:
@@ -141,6 +143,8 @@ class Writer:
     def construction(self, module: Module) -> str:
         """`nn.Conv2d(3, 64, 7, stride=2)`: what equals a default of the constructor is left out."""
         graph = module.graph
+        if graph is not None and graph.sequential and (times := module.kwargs.get("times")) is not None:
+            return f"nn.Sequential(*({self.construction(graph.modules[0])} for _ in range({literal(times)})))"
         if graph is not None and graph.sequential:
             return f"nn.Sequential({', '.join(self._items(graph))})"
         if graph is not None and graph.block is not None:
@@ -155,10 +159,13 @@ class Writer:
     def _items(self, graph: Graph) -> Iterator[str]:
         """The parts of an nn.Sequential, equal ones that follow each other as a comprehension."""
         modules, done = graph.modules, 0
+        whole = ", ".join(map(self.construction, modules))
         while done < len(modules):
             count, item = self._series(modules[done:])
             written = [self.construction(module) for module in modules[done : done + count]]
-            yield from [item] if item and (count > 2 or len(modules) > 3) else written
+            yield from (
+                [item] if item and (count > 2 or (len(modules) > 3 and len(whole) > WRITTEN_AT_MOST)) else written
+            )
             done += count
 
     def _series(self, modules: Sequence[Module]) -> tuple[int, str]:

@@ -9,7 +9,10 @@ from converters.graph import Call, Graph, Module, Value
 from migrate.blocks.expressions import Parameter
 from migrate.emit.body import Statement
 
-PROBABILITIES = {"softmax", "sigmoid"}
+LOGITS = {
+    "softmax": "Before the softmax: what cross_entropy expects.",
+    "sigmoid": "Before the sigmoid: what binary_cross_entropy_with_logits expects.",
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,12 @@ class Head:
         classes = linear.args[1]
         changed = replace(linear, args=(linear.args[0], Parameter("num_classes"), *linear.args[2:]))
         return Head(last, {"num_classes": classes}, {linear.key: changed})
+
+    def said(self, method: str) -> str:
+        """The docstring of a method, '' where its name says enough."""
+        if method != "logits" or self.last is None:
+            return ""
+        return LOGITS[self.last.target]
 
     def changed(self, module: Module) -> Module:
         """A module with a parameter in place of its number."""

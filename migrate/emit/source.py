@@ -144,6 +144,8 @@ def _places(text: str, classes: Iterable[ClassText]) -> Iterable[tuple[Call, Pla
             continue
         for function in node.body:
             statements = written.get(node.name, {}).get(getattr(function, "name", ""), ())
-            for statement, found in zip(statements, getattr(function, "body", ()), strict=False):
+            body = getattr(function, "body", [])
+            spoken = isinstance(function, ast.FunctionDef) and ast.get_docstring(function) is not None
+            for statement, found in zip(statements, body[spoken:], strict=False):
                 for call in statement.calls:
                     yield call, Place(node.name, found.lineno)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from string import ascii_uppercase
 
-from converters.graph import Call, Graph, Module, values
+from converters.graph import Call, Graph, Module, Value
 from migrate.blocks.template import Template
 
 NORMS = ("BatchNorm", "LayerNorm", "GroupNorm")
@@ -23,10 +24,36 @@ def block_class(template: Template) -> str:
     if named := _from_prefix(template.prefixes):
         return named
     name = _from_structure(template.graph)
-    if name == "InceptionBlock" and len(values(template.graph.inputs)) > 1:
+    if name == "InceptionBlock" and _joins_sums(template.graph):
         name = "Cell"
+    if name == "InceptionBlock" and _reads_grids(template.graph):
+        return "FactorizedReduction"
     kind = {"InceptionBlock": "ReductionBlock", "Cell": "ReductionCell", "ResidualBlock": "DownsamplingBlock"}
     return kind.get(name, name) if template.shrinking.isdigit() else name
+
+
+def _joins_sums(graph: Graph) -> bool:
+    """Whether what is put side by side are sums, of two ways each, as in the cells of NASNet."""
+    makers = {call.outputs: call for call in graph.nodes if isinstance(call, Call) and isinstance(call.outputs, Value)}
+    wide = [call for call in makers.values() if call.target == "torch.cat"]
+    made = [makers[value].target for value in wide[-1].operands if value in makers] if wide else []
+    return made.count("+") >= 2
+
+
+def _reads_grids(graph: Graph) -> bool:
+    """Whether its branches each begin with a part of the pixels, every second one or so."""
+    slices = [call.args[1] for call in graph.nodes if isinstance(call, Call) and call.target == "[]"]
+    joined = [call for call in graph.nodes if isinstance(call, Call) and call.target == "torch.cat"]
+    steps = [key for key in slices if any(isinstance(part, slice) and part.step not in (None, 1) for part in key)]
+    return len(joined) == 1 and len(steps) == len(joined[0].operands)
+
+
+def lettered(templates: Iterable[Template]) -> dict[Graph, str]:
+    """`InceptionA`, `InceptionB` … where a model has several kinds of blocks with branches, in order of appearance."""
+    kinds = [template.graph for template in templates if block_class(template) in ("InceptionBlock", "ReductionBlock")]
+    return (
+        dict(zip(kinds, (f"Inception{letter}" for letter in ascii_uppercase), strict=False)) if len(kinds) > 1 else {}
+    )
 
 
 def _from_prefix(prefixes: list[str]) -> str:
@@ -105,7 +132,8 @@ def _parts(call: Call, modules: dict[str, Module]) -> Iterator[tuple[str, object
     """(kind, kernel size) of what a call does."""
     if call.kind == "module":
         module = modules[call.target]
-        inner = module.graph.modules if module.graph is not None and module.graph.sequential else (module,)
+        whole = module.graph is not None and module.graph.sequential and not module.kwargs  # of copies, a block
+        inner = module.graph.modules if module.graph is not None and whole else (module,)
         for part in inner:
             yield _kind(part), part.args[2] if ".Conv" in part.constructor and len(part.args) > 2 else 0
     elif _target(call) in ACTIVATIONS:

@@ -5,11 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from converters.graph import Call, Graph
-from migrate.simplify.folding import fold_padding, fold_pooling, keep_dims
+from migrate.simplify.attention import self_attention
+from migrate.simplify.folding import fold_hard_sigmoid, fold_padding, fold_pooling, fold_strides, keep_dims
+from migrate.simplify.masks import unmasked
 from migrate.simplify.numbering import drop_dead, number_values
 from migrate.simplify.reorders import absorb_reorders
 
 __all__ = ["count_permutes", "simplify"]
+
+STEPS = (
+    number_values, drop_dead, absorb_reorders, fold_padding, fold_pooling, fold_strides, fold_hard_sigmoid, keep_dims,
+    self_attention, unmasked, drop_dead,
+)  # fmt: skip
 
 
 def simplify(graph: Graph) -> Graph:
@@ -19,7 +26,7 @@ def simplify(graph: Graph) -> Graph:
         for module in graph.modules
     )
     graph = replace(graph, modules=modules)
-    for step in (number_values, drop_dead, absorb_reorders, fold_padding, fold_pooling, keep_dims, drop_dead):
+    for step in STEPS:
         graph = step(graph)
     return graph.check()
 
