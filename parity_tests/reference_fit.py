@@ -166,19 +166,52 @@ def two():
     return model, x, {"digit": y, "dark": x.mean(axis=1, keepdims=True) / 4}
 
 
-def masked():
-    """An output with a mask: each step gets a class, padding does not count."""
+def padded():
+    """Token ids of up to six steps, 0 is padding."""
     random = np.random.default_rng(3)
-    x = random.integers(0, 20, (SAMPLES, 6))
+    x = random.integers(1, 20, (SAMPLES, 6)).astype("int32")
+    x[np.arange(6) >= random.integers(1, 7, (SAMPLES, 1))] = 0
+    return x
+
+
+def masked():
+    """Outputs with a mask: each step gets a class, and a number; padding does not count. The last one has none."""
+    x = padded()
     tokens = keras.Input((6,), dtype="int32", name="tokens")
     hidden = layers.GRU(4, return_sequences=True)(layers.Embedding(20, 4, mask_zero=True)(tokens))
+    outputs = [
+        layers.Dense(3, "softmax", name="tag")(hidden),
+        layers.Dense(1, name="size")(hidden),
+        layers.Dense(1, name="mean")(layers.GlobalAveragePooling1D()(hidden)),
+    ]
+    model = keras.Model(tokens, outputs)
+    metrics = {"tag": ["accuracy", "sparse_categorical_crossentropy"], "size": ["mae"], "mean": ["mse"]}
+    losses = {"tag": "sparse_categorical_crossentropy", "size": "huber", "mean": "mse"}
+    model.compile(keras.optimizers.Adam(1e-2), losses, metrics=metrics)
+    return model, x, {"tag": x % 3, "size": (x / 16)[..., None], "mean": x.sum(axis=1, keepdims=True) / 64}
+
+
+def tagger():
+    """The same with one output, whose loss and metrics then are not those of a whole batch alone."""
+    x = padded()
+    tokens = keras.Input((6,), dtype="int32", name="tokens")
+    hidden = layers.LSTM(4, return_sequences=True)(layers.Embedding(20, 4, mask_zero=True)(tokens))
     model = keras.Model(tokens, layers.Dense(3, "softmax")(hidden))
+    model.compile(keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model, x, x % 3
+
+
+def late():
+    """A mask that depends on weights."""
+    steps = keras.Input((6, 2), name="steps")
+    hidden = layers.LSTM(4, return_sequences=True)(layers.Masking()(layers.Dense(2, "relu")(steps)))
+    model = keras.Model(steps, layers.Dense(3, "softmax")(hidden))
     model.compile("sgd", "sparse_categorical_crossentropy")
-    return model, x.astype("int32"), x % 3
+    return model, np.ones((32, 6, 2), "float32"), np.ones((32, 6), "int32")
 
 
 MODELS = {"mlp": mlp, "cnn": cnn, "recurrent": recurrent, "text": text, "regularized": regularized}
-MODELS |= {"called": called, "two": two, "masked": masked}
+MODELS |= {"called": called, "two": two, "masked": masked, "tagger": tagger, "late": late}
 # What `fit` is told beyond the rest.
 ASKED = {"called": lambda home: {"callbacks": callbacks_of(home), "class_weight": {0: 3.0, 7: 0.5}, "epochs": 20}}
 

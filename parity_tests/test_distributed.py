@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import time
@@ -12,6 +13,7 @@ import pytest
 import migrate
 from parity_tests import projects
 
+SHARDING = Path(__file__).with_name("sharding.py")
 SAME = ("--precision", "float64", "--validation-split", projects.SPLIT)
 
 
@@ -29,10 +31,18 @@ def train(project: Path, output: str, epochs: int, *options: object, processes: 
     return project / output
 
 
-def test_two_processes_are_one_and_their_checkpoint_resumes_in_one(project: Path) -> None:
-    one = train(project, "one", 2, *SAME)
-    train(project, "two", 1, *SAME, processes=2)
-    two = train(project, "two", 2, *SAME, "--resume")
+def trained_by_one(project: Path) -> Path:
+    return project / "one" if (project / "one").exists() else train(project, "one", 2, *SAME)
+
+
+@pytest.mark.parametrize("sharded", [False, True], ids=["DDP", "FSDP"])
+def test_two_processes_are_one_and_their_checkpoint_resumes_in_one(project: Path, sharded: bool) -> None:
+    one, output = trained_by_one(project), "sharded" if sharded else "two"
+    start = (SHARDING, "train.py") if sharded else ("train.py",)
+    options = ("--data", projects.data_of("cnn"), "--output", output, *SAME)
+    said = projects.run(project, *start, *options, "--epochs", 1, processes=2)
+    assert ("sharded: [(4, 1, 3, 3), (4,)," in said) == sharded
+    two = train(project, output, 2, *SAME, "--resume")
     for alone, shared in zip(projects.history(one), projects.history(two), strict=True):
         assert alone.keys() == shared.keys()
         assert all(abs(alone[key] - shared[key]) <= 1e-12 * abs(alone[key]) for key in alone)
@@ -43,10 +53,28 @@ def test_statistics_of_each_process_alone_would_be_seen(project: Path) -> None:
     text = (project / "train.py").read_text()
     (project / "train.py").write_text(text.replace("synchronized(model) if world > 1 else model", "model"))
     try:
-        one, two = project / "one", train(project, "alone", 1, *SAME, processes=2)
+        one, two = trained_by_one(project), train(project, "alone", 1, *SAME, processes=2)
     finally:
         (project / "train.py").write_text(text)
     assert abs(projects.history(two)[0]["loss"] - projects.history(one)[0]["loss"]) > 1e-6
+
+
+def test_steps_that_count_are_counted_over_all_processes(tmp_path: Path) -> None:
+    """A mask leaves each process another number of steps, and each squares the gradients of its own tokens."""
+    home = projects.fitted() / "tagger"
+    migrate.scaffold(home / "initial.keras", tmp_path / "tagger", exact=True)
+    expected = json.loads((home / "history.json").read_text())["loss"]
+    options = ("--data", home / "data", *SAME, "--no-shuffle", "--epochs")
+    projects.run(tmp_path / "tagger", "train.py", *options, 2, "--output", "run", processes=2)
+    assert [logs["loss"] for logs in projects.history(tmp_path / "tagger" / "run")] == pytest.approx(
+        expected, rel=1e-10
+    )
+    text = (tmp_path / "tagger" / "train.py").read_text()
+    wrong = text.replace("kept = mask.sum()", "kept = torch.tensor(mask.numel())")
+    assert wrong != text
+    (tmp_path / "tagger" / "train.py").write_text(wrong)
+    projects.run(tmp_path / "tagger", "train.py", *options, 1, "--output", "wrong", processes=2)
+    assert abs(projects.history(tmp_path / "tagger" / "wrong")[0]["loss"] / expected[0] - 1) > 1e-4
 
 
 def killed_and_resumed(project: Path, place: random.Random, whole: Path, number: int) -> None:

@@ -18,9 +18,10 @@ SAME = ("--precision", "float64", "--no-shuffle", "--validation-split", projects
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two projects: "called", with callbacks, trained at once; "cnn", in two processes, then resumed in one."""
+    """Three projects: "called", with callbacks; "tagger", whose loss has a mask; "cnn", resumed from two processes."""
     folder, running = tmp_path_factory.mktemp("lightning"), []
     runs = {"called": ("--epochs", 20), "cnn": ("--epochs", 1, "--devices", 2)}
+    runs["tagger"] = ("--epochs", 2, "--devices", 2)
     for name, options in runs.items():
         home, told = projects.fitted() / name, projects.CALLED if name == "called" else {}
         migrate.scaffold(home / "initial.keras", folder / name, exact=True, trainer="lightning", **told)
@@ -33,7 +34,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["called", "cnn"])
+@pytest.mark.parametrize("name", ["called", "cnn", "tagger"])
 def test_trains_as_keras(trained: Path, name: str) -> None:
     home, run = projects.fitted() / name, trained / name / "run"
     expected, found = json.loads((home / "history.json").read_text()), projects.history(run)
@@ -47,7 +48,7 @@ def test_trains_as_keras(trained: Path, name: str) -> None:
 
 
 def test_project_is_clean_and_complete(trained: Path) -> None:
-    for project in (trained / "called", trained / "cnn"):
+    for project in (trained / "called", trained / "cnn", trained / "tagger"):
         for line in (["check"], ["format", "--check"]):
             command = [sys.executable, "-m", "ruff", *line, "--isolated", "--line-length=120", "."]
             done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=project)

@@ -200,6 +200,25 @@ def test_two_outputs_train_as_in_keras_and_predict(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_masks_of_several_outputs_train_as_in_keras(tmp_path: Path) -> None:
+    home, project = projects.fitted() / "masked", tmp_path / "masked"
+    migrate.scaffold(home / "initial.keras", project, exact=True)
+    options = ("--precision", "float64", "--no-shuffle", "--validation-split", 0.2, "--data", home / "data")
+    expected = json.loads((home / "history.json").read_text())
+    projects.run(project, "train.py", *options, "--epochs", 2, "--output", "run")
+    found = projects.history(project / "run")
+    assert found[0].keys() == {key for key in expected if not key.endswith("_loss")} | {"val_loss"}
+    for key in found[0]:
+        assert [logs[key] for logs in found] == pytest.approx(expected[key], rel=1e-6 if "ac" in key else 1e-10), key
+    text = (project / "train.py").read_text()
+    assert "return [mask, mask, None]" in text
+    (project / "train.py").write_text(text.replace("mask=masks[1]", "mask=None"))
+    projects.run(project, "train.py", *options, "--epochs", 1, "--output", "wrong")
+    wrong = projects.history(project / "wrong")[0]
+    assert abs(wrong["loss"] / expected["loss"][0] - 1) > 1e-4
+    assert wrong["size_mae"] != pytest.approx(found[0]["size_mae"], rel=1e-4)
+
+
 def test_settings_by_the_names_of_layers_are_those_of_the_keys() -> None:
     assert renamed({"1st-head": "mse", "b": "mae"}, ["a", "b"], ["1st-head", "2nd-head"]) == {"a": "mse", "b": "mae"}
     assert renamed({"a": "mse"}, ["a", "b"], ["b", "a"]) == {"a": "mse"}, "the keys come first"
@@ -259,7 +278,8 @@ def test_unknown_loss_becomes_a_marked_place(tmp_path: Path) -> None:
         (("--callback", "ReduceLROnPlateau()"), "cnn"),  # which follows a schedule
         (("--callback", "EarlyStopping(patient=3)"), "mlp"),
         (("--callback", "EarlyStopping(monitor='val_acc')"), "mlp"),
-        ((), "masked"),
+        (("--loss", "dice"), "tagger"),  # a mask reaches the output, and it has no value for each step
+        ((), "late"),  # a mask that is made by a layer with weights
         (("--class-weight", "10=2"), "mlp"),
         (("--class-weight", "1=2", "--sample-weights"), "mlp"),
     ],

@@ -21,12 +21,14 @@ class Output:
 
     `shape`: of the PyTorch tensor, the batch first; `axis`: where Keras' last axis (classes, features) lies in it.
     `activation`: `softmax` or `sigmoid` where the model ends in it and `model.logits(x)` gives what comes before.
+    `masked`: losses and metrics are called with `mask=` as well, True where a position counts.
     """
 
     shape: tuple[int | None, ...]
     axis: int = -1
     activation: Literal["", "softmax", "sigmoid"] = ""
     name: str = ""
+    masked: bool = False
 
     @property
     def features(self) -> int | None:
@@ -60,8 +62,8 @@ class Context:
 
     @property
     def plain(self) -> bool:
-        """Whether torch's own loss can be used: no weights, the mean or the sum of everything."""
-        return not self.weighted and self.reduction in ("mean", "sum")
+        """Whether torch's own loss can be used: no weights, no mask, the mean or the sum of everything."""
+        return not self.weighted and not self.output.masked and self.reduction in ("mean", "sum")
 
     @property
     def common(self) -> dict[str, Any]:
@@ -93,6 +95,8 @@ def loss(
     maker = MAKERS.get(name)
     if maker is None:
         refuse_custom(class_name, "the loss")
+    if output.masked and name in WHOLE:
+        raise Unsupported(f"the loss {class_name} of an output with a mask", "take the mask out of the model")
     options = Options(f"the loss {class_name}", settings, "name", "dtype", "fn")
     reduction = options.value("reduction", "sum_over_batch_size")
     if reduction not in REDUCTIONS:
@@ -242,6 +246,7 @@ ALIASES = {
     "mape": "meanabsolutepercentageerror", "msle": "meansquaredlogarithmicerror", "kld": "kldivergence",
     "kullbackleiblerdivergence": "kldivergence", "cosineproximity": "cosinesimilarity",
 }  # fmt: skip
+WHOLE = ("ctc", "dice", "tversky", "circle")  # losses that have no value for each position
 MAKERS: dict[str, Maker] = {
     "meansquarederror": plain_or("nn.MSELoss", "MeanSquaredError"),
     "meanabsoluteerror": plain_or("nn.L1Loss", "MeanAbsoluteError"),

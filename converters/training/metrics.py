@@ -14,13 +14,22 @@ from converters.training.losses import Output
 from converters.training.piece import Piece, call
 
 TORCHMETRICS = "torchmetrics.classification"
+# Means of what `values` gives for each position.
+MEANS = tuple(
+    f"metrics.{name}"
+    for name in (
+        "MeanOf", "Accuracy", "CategoricalAccuracy", "TopKCategoricalAccuracy", "PearsonCorrelation",
+        "ConcordanceCorrelation",
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Metric:
     """A metric, called as `piece.update(on, targets)`, or `update(on, targets, weights)` if `weighted`.
 
-    `on` and `targets` as for a `Loss`; `name`: as Keras logs it.
+    `on` and `targets` as for a `Loss`; `name`: as Keras logs it. `masked`: it obeys the mask of the output, which it
+    takes as weights; Keras' counts (Precision, AUC, IoU ...) do not.
     """
 
     piece: Piece
@@ -29,6 +38,7 @@ class Metric:
     targets: Literal["classes", "values"] = "values"
     weighted: bool = False
     output: str = ""
+    masked: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,7 @@ class Context:
     @property
     def flat(self) -> bool:
         """Whether the outputs are (N, features), and torchmetrics may be used: it knows no weights."""
-        return len(self.output.shape) == 2 and not self.weighted
+        return len(self.output.shape) == 2 and not self.weighted and not self.output.masked
 
     @property
     def axis(self) -> dict[str, int]:
@@ -77,7 +87,7 @@ def metric(config: Any, output: Output, *, sparse: bool = False, weighted: bool 
     options.done()
     stated = settings.get("name")
     name = stated if isinstance(stated, str) else class_name
-    return Metric(piece, name, on, targets, weighted, output.name)
+    return Metric(piece, name, on, targets, weighted, output.name, output.masked and piece.expression.target in MEANS)
 
 
 def metrics(config: Any, outputs: Sequence[Output], **given: Any) -> list[Metric]:

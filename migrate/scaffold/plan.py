@@ -131,7 +131,7 @@ def output_of(port: Port, activation: str) -> Output:
     last = len(port.keras_shape) - 1
     axis = port.permute.index(last) if port.permute is not None else last
     axis = -1 if axis == last else axis
-    return Output(port.shape, axis, activation, port.name)  # type: ignore[arg-type]
+    return Output(port.shape, axis, activation, port.name, port.masked)  # type: ignore[arg-type]
 
 
 def trainable_variables(project: Project) -> list[Variable]:

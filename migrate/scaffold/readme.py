@@ -12,12 +12,13 @@ from migrate.emit.readme import readme
 from migrate.scaffold.data import data_readme
 from migrate.scaffold.expressions import render
 from migrate.scaffold.plan import Plan
+from migrate.scaffold.text import unsharded
 from migrate.scaffold.training import Training
 
 
 def project_readme(plan: Plan, training: Training) -> str:
     """The whole text."""
-    several = _several() if plan.options.trainer == "plain" else _several_of_lightning()
+    several = _several(training) if plan.options.trainer == "plain" else _several_of_lightning()
     sections = [_train(plan), _said(plan, training), several, _tools(plan)]
     parts = ["\n".join(lines) for lines in sections]
     return "\n\n".join([readme(plan.project).rstrip(), parts[0], data_readme(plan).rstrip(), *parts[1:]]) + "\n"
@@ -86,15 +87,25 @@ def code(piece: Piece) -> str:
     return render(piece.expression).replace("`", "'").replace("|", "\\|")
 
 
-def _several() -> Iterator[str]:
+def _several(training: Training) -> Iterator[str]:
     yield "## More than one device"
     yield paragraph(
         "`train.py` runs on Hugging Face Accelerate: `torchrun --nproc-per-node N train.py` trains with DDP on N GPUs,",
         "or in N CPU processes.",
         _SAME_BATCHES,
-        "A checkpoint goes on in any number of them. FSDP:",
-        "`accelerate launch --use_fsdp --fsdp_version 2 --num_processes N train.py` (not tried by tf2torch).",
+        "A checkpoint goes on in any number of them.",
+        _fsdp(training),
         _AUTOCAST,
+    )
+
+
+def _fsdp(training: Training) -> str:
+    if left_out := unsharded(training):
+        return f"FSDP is refused: it shards no {' and no '.join(left_out)}."
+    fresh = " --no-keep-optimizer-state" if training.state else ""
+    return (
+        "FSDP, which divides the weights among N GPUs, is a matter of the start: `accelerate launch --use_fsdp "
+        f"--fsdp_version 2 --num_processes N train.py{fresh}`. On CPU, Accelerate takes DDP for it."
     )
 
 
@@ -111,7 +122,8 @@ _SAME_BATCHES = (
 )
 _AUTOCAST = (
     "`--precision bf16` or `fp16` computes under autocast. Losses that look at a whole batch at once (Dice, Tversky) "
-    "or leave samples out (ignore_class) are averaged over the parts of the processes: not the same number."
+    "or leave samples out (ignore_class, the masks of several outputs) are averaged over the parts of the processes: "
+    "not the same number."
 )
 
 

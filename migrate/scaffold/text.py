@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from converters.training import Call, Loss, Name, Piece
+from converters.training import Call, Loss, Metric, Name, Piece
 from converters.training.piece import HOMES
 from migrate.emit.literals import literal, prose
 from migrate.emit.names import identifier
@@ -54,15 +54,30 @@ def flags(plan: Plan, training: Training) -> set[str]:
         "parameters": bool(training.optimizer.clip or training.optimizer.average),
         "optimizer_state": bool(training.state),
         "per_token": bool(training.optimizer.per_token),
+        "whole_only": bool(unsharded(training)),
         "metrics": bool(training.metrics),
         "penalty": bool(training.rules.penalties),
         "constraints": bool(training.rules.constraints),
         "accumulate": training.optimizer.accumulate > 1,
         "gradients": training.optimizer.accumulate > 1,
         "class_weights": bool(training.class_weights),
+        "masked": bool(training.masks),
+        "one_mask": one_mask(plan, training),
         **callback_flags(training),
     }
     return {name for name, holds in conditions.items() if holds}
+
+
+def unsharded(training: Training) -> list[str]:
+    """What of a training does not go with FSDP, for it is about whole weights."""
+    made = training.optimizer
+    found = {
+        "averages of weights (use_ema)": made.average is not None,
+        "sums of gradients (gradient_accumulation_steps)": made.accumulate > 1,
+        "squares of gradients token by token (PerToken)": bool(made.per_token),
+        "weights with a constraint": bool(training.rules.constraints),
+    }
+    return [what for what, holds in found.items() if holds]
 
 
 def callback_flags(training: Training) -> dict[str, bool]:
@@ -85,7 +100,9 @@ def config_places(plan: Plan, training: Training) -> dict[str, str]:
     """The defaults of `Config`, and names."""
     return {
         "MODEL": plan.class_name,
-        "IMPORTS": "\n".join(imports(training.pieces)),
+        "IMPORTS": "\n".join(
+            [*imports(training.pieces), *(["import torch.nn.functional as F"] if training.masks else [])]
+        ),
         "RUN": literal(f"runs/{identifier(plan.class_name)}"),
         "EPOCHS": literal(plan.options.epochs),
         "BATCH_SIZE": literal(plan.options.batch_size),
@@ -102,6 +119,7 @@ def objective_places(plan: Plan, training: Training) -> dict[str, str]:
     tensors = "list[Tensor]" if several else "Tensor"
     body = forward_of_several(plan, training) if several else forward_of_one(plan, training)
     return {
+        **mask_places(plan, training),
         "CLASS_WEIGHTS": literal(list(training.class_weights)),
         "LOSSES": "\n".join([*todo_lines(training.todo), *loss_lines(training), *activity_lines(training)]),
         "INPUTS_TYPE": "Tensor" if len(plan.inputs) == 1 else "list[Tensor]",
@@ -112,7 +130,7 @@ def objective_places(plan: Plan, training: Training) -> dict[str, str]:
         "WEIGHTS_PARAMETER": ", weights: Tensor" if plan.options.weighted else "",
         "SIZE": "len(targets[0])" if several else "len(targets)",
         **metric_places(plan, training),
-        "SHARE": share_of(training),
+        "SHARE": share_of(plan, training),
         "PENALTY": " + ".join(penalty_terms(training.rules.penalties)),
         "PLUS_PENALTY": " + penalty(objective)" if training.rules.penalties else "",
     }
@@ -127,15 +145,43 @@ def metric_places(plan: Plan, training: Training) -> dict[str, str]:
         + "".join(f"  # {prose(comment, 100)}" for comment in metric.piece.comments)
         for name, metric in zip(names, training.metrics, strict=True)
     ]
-    positions = {port.name: index for index, port in enumerate(plan.outputs)}
-    updates = [
-        f"self.metrics[{literal(name)}].update(outputs[{index}].detach(), targets[{index}])"
-        for name, index in zip(names, (positions[metric.output] for metric in training.metrics), strict=True)
-    ]
+    updates = [_update(plan, name, metric) for name, metric in zip(names, training.metrics, strict=True)]
+    if not several and not training.masks:
+        updates = ["self.metrics.update(outputs.detach(), targets)"]
     return {
         "METRICS": "\n".join(made),
-        "UPDATE_METRICS": "\n".join(updates) if several else "self.metrics.update(outputs.detach(), targets)",
+        "UPDATE_METRICS": "\n".join(updates),
     }
+
+
+def _update(plan: Plan, name: str, metric: Metric) -> str:
+    """The call that shows a batch to one metric."""
+    several = len(plan.outputs) > 1
+    at = f"[{[port.name for port in plan.outputs].index(metric.output)}]" if several else ""
+    mask = f", {'masks' if several else 'mask'}{at}" if metric.masked else ""
+    return f"self.metrics[{literal(name)}].update(outputs{at}.detach(), targets{at}{mask})"
+
+
+def mask_places(plan: Plan, training: Training) -> dict[str, str]:
+    """What losses and metrics are told of masks; empty texts where there are none."""
+    several, masked, one = len(plan.outputs) > 1, bool(training.masks), one_mask(plan, training)
+    name, kind = ("masks", "list[Tensor | None]") if several else ("mask", "Tensor")
+    made = f"{name} = mask_of({'inputs' if len(plan.inputs) == 1 else '*inputs'})"
+    given = ["inputs", "targets", *(["weights"] if plan.options.weighted else []), *([name] if masked else [])]
+    return {
+        "MASK_OF": "\n".join(training.masks),
+        "MASKS": made if masked else "",
+        "GIVEN": ", ".join(given),
+        "AND_MASKS": f", {name}" if masked else "",
+        "MASK_PARAMETER": f", {name}: {kind}" if masked else "",
+        "AND_KEPT": ", mask" if one else "",
+        "KEPT_PARAMETER": ", mask: Tensor" if one else "",
+    }
+
+
+def one_mask(plan: Plan, training: Training) -> bool:
+    """Whether a mask alone says how much of a batch counts."""
+    return bool(training.masks) and len(plan.outputs) == 1
 
 
 def norm_places(plan: Plan) -> dict[str, str]:
@@ -160,6 +206,7 @@ def update_places(training: Training, conditions: set[str]) -> dict[str, str]:
             ["# Keras squares the gradient of an embedding token by token, not after their sum."]
             + [render(piece.expression) for piece in made.per_token]
         ),
+        "UNSHARDED": literal(f"FSDP shards no {' and no '.join(unsharded(training))}: start without it, with torchrun"),
         "CALLBACKS": assigned("callbacks", training.called),
         "CALLBACKS_TODO": "\n".join(todo_lines(training.callbacks_todo)),
         "CONSTRAINTS": "\n".join(render(piece.expression) for piece in rules.constraints),
@@ -204,10 +251,13 @@ def penalty_terms(penalties: Sequence[Piece]) -> list[str]:
     ]  # fmt: skip
 
 
-def share_of(training: Training) -> str:
+def share_of(plan: Plan, training: Training) -> str:
     """The factor with which the mean of the losses of all processes is the loss of the whole batch."""
     reductions = [dict(loss.piece.expression.options).get("reduction", "mean") for loss in training.losses]
-    return "accelerator.num_processes" if "sum" in reductions else "size * accelerator.num_processes / whole"
+    if "sum" in reductions:
+        return "accelerator.num_processes"
+    part, whole = ("kept", "all_kept.clamp(min=1)") if one_mask(plan, training) else ("size", "whole")
+    return f"{part} * accelerator.num_processes / {whole}"
 
 
 def loss_attributes(training: Training) -> list[tuple[str, Loss]]:
@@ -221,6 +271,7 @@ def forward_of_one(plan: Plan, training: Training) -> str:
     """The body of `Objective.forward` where the model has one output."""
     inputs = "inputs" if len(plan.inputs) == 1 else "*inputs"
     loss, weights = training.losses[0], ", weights" if plan.weighted else ""
+    weights += ", mask=mask" if training.masks else ""
     classes = f"self.class_weights[{classes_text(plan, loss)}] if self.training else None"
     before = f"weights = {classes}\n" if training.class_weights else ""
     activity = " + sum(activity.take() for activity in self.activities)" if training.rules.activities else ""
@@ -240,6 +291,7 @@ def forward_of_several(plan: Plan, training: Training) -> str:
     for attribute, loss in loss_attributes(training):
         index = positions[loss.output]
         weights = ", weights" if plan.options.weighted else ""
+        weights += f", mask=masks[{index}]" if training.masks and plan.outputs[index].masked else ""
         weight = "" if loss.weight == 1 else f"{literal(loss.weight)} * "
         terms.append(f"{weight}self.{attribute}(outputs[{index}], targets[{index}]{weights})")
     terms += ["sum(activity.take() for activity in self.activities)"] if training.rules.activities else []

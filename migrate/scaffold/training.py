@@ -10,6 +10,7 @@ from converters.errors import Unsupported, UserError
 from converters.training import Call, Loss, Name, Optimizer, Output, Piece, losses, optimizer
 from converters.training.metrics import Metric, metric
 from migrate.scaffold.fitting import callbacks_of, changes_rate, class_weights_of
+from migrate.scaffold.masks import mask_function
 from migrate.scaffold.plan import Plan, output_of, trainable_variables
 from migrate.scaffold.typed import check_typed
 from migrate.scaffold.weights import Rules, rules_of
@@ -21,7 +22,7 @@ DEFAULT_LOSS = {"softmax": "sparse_categorical_crossentropy", "sigmoid": "binary
 class Training:
     """What happens to a batch. `stated`: whether the file says so, or the defaults of this toolkit do.
     `todo`: what the user has to write of losses and metrics, `callbacks_todo`: of callbacks. `class_weights`: one for
-    each class. `state`: that of the optimizer, for optimizer.safetensors."""
+    each class. `masks`: the lines of `mask_of`. `state`: that of the optimizer, for optimizer.safetensors."""
 
     optimizer: Optimizer
     losses: tuple[Loss, ...]
@@ -33,6 +34,7 @@ class Training:
     callbacks_todo: tuple[str, ...] = ()
     class_weights: tuple[float, ...] = ()
     lightning_callbacks: tuple[Piece, ...] = ()
+    masks: tuple[str, ...] = ()
     state: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -74,8 +76,8 @@ def training_of(plan: Plan) -> Training:
         check_typed(options)
         todo: list[str] = []
         callbacks_todo: list[str] = []
-        made = tuple(_losses(plan, todo))
-        measured = tuple(_metrics(plan, made, todo))
+        made, masks = _losses(plan, todo)
+        measured = tuple(_metrics(plan, made, bool(masks), todo))
         updating = optimizer(
             options.optimizer or compiled.get("optimizer") or compiled.get("optimizer_config") or "adam",
             trainable_variables(plan.project),
@@ -93,50 +95,40 @@ def training_of(plan: Plan) -> Training:
             tuple(callbacks_of(plan, updating, logged(plan, measured), callbacks_todo)),
             tuple(callbacks_todo),
             class_weights_of(plan, made),
+            masks=tuple(masks),
         )
     except Unsupported as error:
         raise UserError(error.reason, remedy=error.way_out) from error
 
 
-def _losses(plan: Plan, todo: list[str]) -> list[Loss]:
+def _losses(plan: Plan, todo: list[str]) -> tuple[tuple[Loss, ...], list[str]]:
+    """The losses, and the function that makes the masks which they obey."""
     outputs = [output_of(port, plan.activation) for port in plan.outputs]
     default = DEFAULT_LOSS[plan.activation]
     stated = plan.options.loss or plan.compiled.get("loss") or default
     given = {"exact": plan.exact, "version": plan.version, "weighted": plan.weighted}
     try:
         made = losses(stated, outputs, plan.compiled.get("loss_weights"), **given)
-        _check_masks(plan, made)
-        return made
+        return tuple(made), mask_function(plan, [loss.output for loss in made])
     except Unsupported as error:
         if not plan.options.allow_todo:
             raise
         todo.append(f"{error.reason}: {error.way_out}")
-        return losses(default, outputs, **given)
+        return tuple(losses(default, [replace(output, masked=False) for output in outputs], **given)), []
 
 
-def _check_masks(plan: Plan, made: Sequence[Loss]) -> None:
-    """A mask that reaches an output makes its loss a mean over what is not masked, which no loss here is told."""
-    measured = {loss.output for loss in made}
-    for port in plan.outputs:
-        if port.masked and port.name in measured:
-            raise Unsupported(
-                f"the loss of the output {port.name!r:.80}, which a mask reaches (mask_zero=True or Masking)",
-                "write a loss over the unmasked steps where train.py says TODO (scaffold --allow-todo), or take the "
-                "mask out of the model",
-            )
-
-
-def _metrics(plan: Plan, made: Sequence[Loss], todo: list[str]) -> list[Metric]:
+def _metrics(plan: Plan, made: Sequence[Loss], masked: bool, todo: list[str]) -> list[Metric]:
     """Metrics as they stand in the compile configuration, called with the outputs and what the losses get."""
     stated = plan.options.metrics or plan.compiled.get("metrics")
     if stated is None and not plan.compiled:
         stated = ["accuracy"] if plan.activation else []
     outputs = [output_of(port, plan.activation) for port in plan.outputs]
+    outputs = [replace(output, masked=output.masked and masked) for output in outputs]
     kinds = {loss.output or outputs[0].name: loss.targets for loss in made}
     found = []
     for output, config in per_output(stated, outputs):
         try:
-            found.append(_metric(config, output, kinds.get(output.name, "values")))
+            found.append(_metric(config, output, kinds.get(output.name, "")))
         except Unsupported as error:
             if not plan.options.allow_todo:
                 raise
@@ -146,9 +138,11 @@ def _metrics(plan: Plan, made: Sequence[Loss], todo: list[str]) -> list[Metric]:
 
 def _metric(config: Any, output: Output, targets: str) -> Metric:
     one = metric(config, output, sparse=targets == "classes")
+    if one.masked and not targets:
+        raise Unsupported(f"the metric {one.name} of an output with a mask and no loss", "take it out of compile()")
     if one.on == "logits":  # of the probabilities, which metrics get here
         one = metric(config, replace(output, activation=""), sparse=targets == "classes")
-    if one.targets != targets:
+    if one.targets != (targets or "values"):
         raise Unsupported(
             f"the metric {one.name} needs {one.targets} as targets, the loss of {output.name!r} another form",
             "take the metric out of compile(), or give --metrics",

@@ -17,17 +17,20 @@ from types import ModuleType
 from typing import Any, Literal, get_args
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 from tqdm import tqdm
 
 __IMPORTS__
+#: if masked
+import torch.nn.functional as F
+#: end
 #: if batch_norm
 from batch_norm import synchronized
 #: end
-from checkpoint import Checkpoint, load_weights, refusing, resumed
+from checkpoint import Checkpoint, fail, load_weights, refusing, resumed
 from data import loaders, set_epoch
 from model import __MODEL__
 
@@ -57,6 +60,11 @@ class Config:
     #: end
 
 
+#: if masked
+__MASK_OF__
+
+
+#: end
 class Objective(nn.Module):
     """Model and loss as one module: DDP and FSDP act on calls of a module."""
 
@@ -68,7 +76,7 @@ class Objective(nn.Module):
         self.register_buffer("class_weights", torch.tensor(__CLASS_WEIGHTS__), persistent=False)
         #: end
 
-    def forward(self, inputs: __INPUTS_TYPE__, targets: __TARGETS_TYPE____WEIGHTS_PARAMETER__) -> tuple[Tensor, __OUTPUTS_TYPE__]:
+    def forward(self, inputs: __INPUTS_TYPE__, targets: __TARGETS_TYPE____WEIGHTS_PARAMETER____MASK_PARAMETER__) -> tuple[Tensor, __OUTPUTS_TYPE__]:
         """The loss of a batch, and the outputs of the model."""
         __FORWARD__
 
@@ -96,7 +104,7 @@ class Averages:
         self.total, self.count = torch.zeros((), device=self.accelerator.device), 0
         self.metrics.reset()
 
-    def update(self, loss: Tensor, size: Tensor | int, outputs: __OUTPUTS_TYPE__, targets: __TARGETS_TYPE__) -> None:
+    def update(self, loss: Tensor, size: Tensor | int, outputs: __OUTPUTS_TYPE__, targets: __TARGETS_TYPE____MASK_PARAMETER__) -> None:
         self.total = self.total + loss.detach() * size
         self.count = self.count + size
         __UPDATE_METRICS__
@@ -139,6 +147,23 @@ def main(config: Config) -> None:
     torch.set_default_dtype(torch.float64 if config.precision == "float64" else torch.float32)
     torch.use_deterministic_algorithms(config.deterministic)
     rank, world = accelerator.process_index, accelerator.num_processes
+    sharded = accelerator.distributed_type == DistributedType.FSDP
+    if sharded:
+        #: if whole_only
+        fail(__UNSHARDED__)
+        #: else
+        if not accelerator.is_fsdp2:
+            fail("FSDP 1 is not what train.py is written for: start it with --fsdp_version 2")
+        #: if optimizer_state
+        if config.keep_optimizer_state:
+            fail("FSDP shards a new optimizer: add --no-keep-optimizer-state, or start without FSDP")
+        #: end
+        accelerator.state.fsdp_plugin.cpu_ram_efficient_loading = False  # each process reads the weights itself
+        #: end
+    #: if per_token
+    if config.precision == "fp16":
+        fail("--precision fp16 scales gradients, which PerToken squares: take bf16")
+    #: end
     train_loader, val_loader = loaders(
         config.data,
         batch_size=config.batch_size,
@@ -153,7 +178,8 @@ def main(config: Config) -> None:
     model = __MODEL__()
     load_weights(model, HERE / "weights.safetensors")
     #: if images
-    model.to(memory_format=torch.channels_last)
+    if not sharded:  # FSDP takes contiguous weights only
+        model.to(memory_format=torch.channels_last)
     #: end
     #: if batch_norm
     model = synchronized(model) if world > 1 else model
@@ -214,10 +240,11 @@ def main(config: Config) -> None:
         for __BATCH__ in bar:
         #: end
             __BATCH__ = moved((__BATCH__), accelerator.device)
-            size, share = shared(__SIZE__, accelerator)
-            loss, outputs = objective(__BATCH__)
+            __MASKS__
+            size, share = shared(__SIZE__, accelerator__AND_KEPT__)
+            loss, outputs = objective(__GIVEN__)
             loss = loss * share__PLUS_PENALTY__
-            averages.update(loss, size, outputs, targets)
+            averages.update(loss, size, outputs, targets__AND_MASKS__)
             #: if accumulate
             accelerator.backward(loss / __ACCUMULATE__)
             batches += 1
@@ -301,18 +328,25 @@ def evaluate(objective: nn.Module, loader: Any, averages: Averages) -> dict[str,
     averages.reset()
     for __BATCH__ in loader:
         __BATCH__ = moved((__BATCH__), averages.accelerator.device)
-        size, share = shared(__SIZE__, averages.accelerator)
-        loss, outputs = objective(__BATCH__)
-        averages.update(loss * share__PLUS_PENALTY__, size, outputs, targets)
+        __MASKS__
+        size, share = shared(__SIZE__, averages.accelerator__AND_KEPT__)
+        loss, outputs = objective(__GIVEN__)
+        averages.update(loss * share__PLUS_PENALTY__, size, outputs, targets__AND_MASKS__)
     return averages.compute()
 
 
-def shared(size: int, accelerator: Accelerator) -> tuple[Tensor | int, Tensor | float]:
+def shared(size: int, accelerator: Accelerator__KEPT_PARAMETER__) -> tuple[Tensor | int, Tensor | float]:
     """The size of a batch over all processes, and the factor with which the mean of their losses is the batch's."""
     if accelerator.num_processes == 1:
         return size, 1.0
+    #: if one_mask
+    kept = mask.sum()  # a loss is a mean over the steps that count
+    whole, all_kept = accelerator.reduce(torch.stack([kept.new_tensor(size), kept]))
+    return whole, __SHARE__
+    #: else
     whole = accelerator.reduce(torch.tensor(size, device=accelerator.device))
     return whole, __SHARE__
+    #: end
 
 
 def moved(batch: Any, device: torch.device) -> Any:

@@ -24,6 +24,9 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 __IMPORTS__
+#: if masked
+import torch.nn.functional as F
+#: end
 #: if batch_norm
 from batch_norm import synchronized
 #: end
@@ -60,6 +63,11 @@ class Config:
     #: end
 
 
+#: if masked
+__MASK_OF__
+
+
+#: end
 class Training(L.LightningModule):
     """The model with its loss, metrics, optimizer and data."""
 
@@ -111,7 +119,7 @@ class Training(L.LightningModule):
         # dropout: the same in a run that was resumed
         torch.manual_seed(self.config.seed + 1_000_003 * self.current_epoch + self.global_rank)
 
-    def objective(self, inputs: __INPUTS_TYPE__, targets: __TARGETS_TYPE____WEIGHTS_PARAMETER__) -> tuple[Tensor, __OUTPUTS_TYPE__]:
+    def objective(self, inputs: __INPUTS_TYPE__, targets: __TARGETS_TYPE____WEIGHTS_PARAMETER____MASK_PARAMETER__) -> tuple[Tensor, __OUTPUTS_TYPE__]:
         """The loss of a batch, and the outputs of the model."""
         __FORWARD__
 
@@ -136,8 +144,9 @@ class Training(L.LightningModule):
     #: end
         """The loss of a batch; it and the metrics are logged. Each batch counts by its size, as in Keras."""
         __BATCH__ = batch
-        size, share = self.shared(__SIZE__)
-        loss, outputs = self.objective(__BATCH__)
+        __MASKS__
+        size, share = self.shared(__SIZE____AND_KEPT__)
+        loss, outputs = self.objective(__GIVEN__)
         #: if penalty
         loss = loss * share + penalty(self)
         #: else
@@ -150,12 +159,18 @@ class Training(L.LightningModule):
         #: end
         return loss
 
-    def shared(self, size: int) -> tuple[int, float]:
+    def shared(self, size: int__KEPT_PARAMETER__) -> tuple[int, Tensor | float]:
         """The size of a batch over all processes, and the factor with which the mean of their losses is the batch's."""
         if self.trainer.world_size == 1:
             return size, 1.0
+        #: if one_mask
+        kept = mask.sum()  # a loss is a mean over the steps that count
+        whole, all_kept = self.all_gather(torch.stack([kept.new_tensor(size), kept])).sum(0)
+        return int(whole), __SHARE__
+        #: else
         whole = int(self.all_gather(torch.tensor(size, device=self.device)).sum())
         return whole, __SHARE__
+        #: end
 
     def configure_optimizers(self) -> Any:
         #: if learning_rate or optimizer_state

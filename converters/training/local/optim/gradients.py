@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from converters.training.local.optim.base import squared
 
@@ -47,7 +47,8 @@ def norm_of_gradients(parameters: Sequence[Tensor]) -> Tensor:
 
 class PerToken:
     """Keras 3 with TensorFlow squares the gradient of an embedding once per token, before it adds up tokens that
-    occur twice. This keeps those sums beside the gradient, for the optimizers and clipping of this file."""
+    occur twice. This keeps those sums beside the gradient, for the optimizers and clipping of this file. The gradient
+    of several processes is the mean of theirs, so each of them has that of its tokens times their number."""
 
     def __init__(self, embedding: nn.Embedding, clip_value: float | None = None) -> None:
         self.weight, self.clip_value = embedding.weight, clip_value
@@ -58,9 +59,12 @@ class PerToken:
             output.register_hook(lambda grad: self.keep(inputs[0], grad))
 
     def keep(self, ids: Tensor, grad: Tensor) -> Tensor:
-        grad = grad if self.clip_value is None else grad.clamp(-self.clip_value, self.clip_value)
-        for name, part in (("grad_squared", grad * grad), ("grad_size", grad.abs())):
+        world = distributed.get_world_size() if distributed.is_initialized() else 1
+        grad = grad if self.clip_value is None else grad.clamp(-world * self.clip_value, world * self.clip_value)
+        for name, part in (("grad_squared", (grad / world) ** 2), ("grad_size", grad.abs() / world)):
+            sums = torch.zeros_like(self.weight).index_add(0, ids.flatten(), part.flatten(0, -2).to(self.weight))
+            if world > 1:
+                distributed.all_reduce(sums)
             total = getattr(self.weight, name, None)
-            total = torch.zeros_like(self.weight) if total is None else total
-            setattr(self.weight, name, total.index_add(0, ids.flatten(), part.flatten(0, -2)))
+            setattr(self.weight, name, sums if total is None else total + sums)
         return grad
