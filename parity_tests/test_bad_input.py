@@ -161,7 +161,7 @@ def test_truncated(files: tuple[Path, Path], kind: int, share: float) -> None:
 
 
 def test_bytes_turned_over(files: tuple[Path, Path]) -> None:
-    """Wherever a byte is wrong: a refusal, or (in the numbers, which nothing guards) a conversion; never a traceback."""
+    """Wherever a byte is wrong: a refusal, or (in the numbers of HDF5, which nothing guards) a conversion."""
     random = np.random.default_rng(0)
     for path in files:
         content = path.read_bytes()
@@ -170,6 +170,17 @@ def test_bytes_turned_over(files: tuple[Path, Path]) -> None:
             result = CliRunner().invoke(main, ["inspect", str(path)])
             assert result.exit_code in (0, 2) and "Traceback" not in result.output, result.output
             assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
+
+
+def test_one_bit_of_a_weight(files: tuple[Path, Path]) -> None:
+    """A zip has a checksum, which is compared although arrays are read past it; the whole file is taken as it is."""
+    with h5py.File(files[1]) as file:
+        numbers = file["model_weights/mid/mid/kernel"][...].tobytes()
+    assert CliRunner().invoke(main, ["inspect", str(files[0])]).exit_code == 0
+    content = bytearray(files[0].read_bytes())
+    content[content.index(numbers) + 3] ^= 0x40
+    files[0].write_bytes(content)
+    refuse(files[0], "is damaged: model.weights.h5", "expected: CRC-32", "copy or download the file again")
 
 
 @pytest.mark.parametrize("member", ["config.json", "model.weights.h5"])
