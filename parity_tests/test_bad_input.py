@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from converters.layers.refused import REFUSED
+from converters.registry import lookup
 from migrate.cli import main
 from parity_tests.archives import edited, renamed
 from parity_tests.case import case
@@ -391,6 +393,20 @@ def test_gaps_of_hdf5(files: tuple[Path, Path], tmp_path: Path) -> None:
         layer_of(config, "mid").update(class_name="Lambda")
 
     refuse(edited_h5(files[1], tmp_path / "bad.h5", change), "2 layers", "Mystery 'conv'", "Lambda 'mid'")
+
+
+def test_layers_of_keras_without_a_converter(files: tuple[Path, Path], tmp_path: Path) -> None:
+    """They are called what they are, and told together; what Keras does not have is somebody's own."""
+
+    def change(config: dict[str, Any]) -> None:
+        for name, class_name in (("conv", "RandomFlip"), ("flat", "RandomZoom"), ("mid", "TextVectorization")):
+            layer_of(config, name).update(class_name=class_name)
+        layer_of(config, "head").update(class_name="Mystery")
+
+    said = refuse(edited(files[0], tmp_path / "bad.keras", change), "4 layers", "RandomFlip 'conv', RandomZoom 'flat'")
+    assert said.count("way out:") == 3 and said.count("it does nothing in inference") == 1
+    assert said.count("if it is your own class") == 1
+    assert not [key for key in REFUSED if lookup(key) is not None]
 
 
 @pytest.mark.parametrize(
