@@ -343,6 +343,12 @@ def history(layer: dict[str, Any]) -> list[Any]:
     return found
 
 
+def first(config: dict[str, Any]) -> dict[str, Any]:
+    """The config of the input."""
+    found: dict[str, Any] = config["config"]["layers"][0]["config"]
+    return found
+
+
 def several(config: dict[str, Any]) -> None:
     """One layer each that the reader, the registry and a converter refuse."""
     layer_of(config, "conv").update(class_name="Lambda", config={"name": "conv", "function": ["4wEAAAA=", None, None]})
@@ -372,6 +378,9 @@ CONFIGS: dict[str, tuple[Callable[[dict[str, Any]], Any], tuple[str, ...]]] = {
     "a layer that is none": (lambda c: c["config"]["layers"].__setitem__(1, "x"), ("no class_name",)),
     "several gaps": (several, ("4 layers", "Lambda 'conv'", "Mystery 'flat'", "quantized", "colour='red'")),
     "infinite": (lambda c: layer_of(c, "mid")["config"].update(units=float("inf")), ("the number inf", "'mid'")),
+    "a size below zero": (lambda c: first(c).update(batch_shape=[None, 6, 6, -2]), ("[?, 6, 6, -2]", "no array")),
+    "a size of zero": (lambda c: first(c).update(batch_shape=[None, 0, 6, 2]), ("[?, 0, 6, 2]", "no array")),
+    "a huge input": (lambda c: first(c).update(batch_shape=[None, 6, 6, 10**30]), ("no array can have",)),
     "a huge layer": (lambda c: layer_of(c, "mid")["config"].update(units=10**9), ("'mid'", "[64, 3]")),
     "an unknown key": (lambda c: layer_of(c, "mid")["config"].update(x=1), ("Dense 'mid'", "x=1")),
     "an unknown activation": (
