@@ -50,14 +50,19 @@ class Gaps(UserError):
 
     def __init__(self, gaps: list[Gap]) -> None:
         self.gaps = gaps
-        grouped: dict[tuple[str, str, str], list[str]] = {}
+        grouped: dict[tuple[str, str], dict[str, list[str]]] = {}
         for gap in gaps:
-            grouped.setdefault((gap.class_name, gap.reason, gap.way_out), []).append(gap.layer)
+            grouped.setdefault((gap.reason, gap.way_out), {}).setdefault(gap.class_name, []).append(gap.layer)
         listed = "\n".join(
-            f"  - {name} {_names(layers)}: {why}\n    way out: {out}" for (name, why, out), layers in grouped.items()
+            f"  - {_classes(classes)}: {why}\n    way out: {out}" for (why, out), classes in grouped.items()
         )
         count = "1 layer" if len(gaps) == 1 else f"{len(gaps)} layers"
         super().__init__(f"{count} cannot be converted; nothing was written.\n{listed}")
+
+
+def _classes(layers: dict[str, list[str]]) -> str:
+    """Conv2D 'a', 'b', Dense 'c'."""
+    return ", ".join(f"{name} {_names(paths)}" for name, paths in layers.items())
 
 
 def _names(layers: list[str]) -> str:

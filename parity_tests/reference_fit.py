@@ -111,6 +111,7 @@ def regularized():
             layers.Rescaling(1 / 16),
             layers.Dense(16, kernel_regularizer="l2", activity_regularizer=l1),
             layers.ReLU(),
+            layers.ActivityRegularization(l2=1e-3),
             layers.Dense(10, "softmax", kernel_constraint=keras.constraints.MaxNorm(0.8), bias_regularizer=l1),
         ]
     )

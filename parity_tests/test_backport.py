@@ -250,6 +250,16 @@ def test_no_code_of_a_checkpoint_is_run(
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("name", ["w.pt", "w.keras", "w.safetensors"])
+def test_what_is_no_checkpoint_is_refused(plain: tuple[Path, Path], name: str, tmp_path: Path) -> None:
+    """Whatever torch makes of the bytes: a KeyError of the unpickler, for example."""
+    random = np.random.default_rng(0).bytes(500)
+    for content in (b"hello world\n", b"", b"}", b"\x80\x02", b"PK\x03\x04", b"(dp0\n.", b"\xff\xd8\xff", random):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=r"cannot be read as weights|holds no weights"):
+            migrate.backport(plain[1], plain[0], tmp_path / "new.keras", weights=tmp_path / name)
+
+
 def test_weights_of_the_other_form_are_told(tmp_path: Path) -> None:
     """The BatchNorm of --exact counts no batches: its weights lack a key, or have one too many."""
     state = {"bn.weight": torch.zeros(2), "bn.num_batches_tracked": torch.zeros(())}

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from converters.layers.refused import REFUSED
+from converters.registry import lookup
 from migrate.cli import main
 from parity_tests.archives import edited, renamed
 from parity_tests.case import case
@@ -161,7 +163,7 @@ def test_truncated(files: tuple[Path, Path], kind: int, share: float) -> None:
 
 
 def test_bytes_turned_over(files: tuple[Path, Path]) -> None:
-    """Wherever a byte is wrong: a refusal, or (in the numbers, which nothing guards) a conversion; never a traceback."""
+    """Wherever a byte is wrong: a refusal, or (in the numbers of HDF5, which nothing guards) a conversion."""
     random = np.random.default_rng(0)
     for path in files:
         content = path.read_bytes()
@@ -170,6 +172,17 @@ def test_bytes_turned_over(files: tuple[Path, Path]) -> None:
             result = CliRunner().invoke(main, ["inspect", str(path)])
             assert result.exit_code in (0, 2) and "Traceback" not in result.output, result.output
             assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
+
+
+def test_one_bit_of_a_weight(files: tuple[Path, Path]) -> None:
+    """A zip has a checksum, which is compared although arrays are read past it; the whole file is taken as it is."""
+    with h5py.File(files[1]) as file:
+        numbers = file["model_weights/mid/mid/kernel"][...].tobytes()
+    assert CliRunner().invoke(main, ["inspect", str(files[0])]).exit_code == 0
+    content = bytearray(files[0].read_bytes())
+    content[content.index(numbers) + 3] ^= 0x40
+    files[0].write_bytes(content)
+    refuse(files[0], "is damaged: model.weights.h5", "expected: CRC-32", "copy or download the file again")
 
 
 @pytest.mark.parametrize("member", ["config.json", "model.weights.h5"])
@@ -330,6 +343,12 @@ def history(layer: dict[str, Any]) -> list[Any]:
     return found
 
 
+def first(config: dict[str, Any]) -> dict[str, Any]:
+    """The config of the input."""
+    found: dict[str, Any] = config["config"]["layers"][0]["config"]
+    return found
+
+
 def several(config: dict[str, Any]) -> None:
     """One layer each that the reader, the registry and a converter refuse."""
     layer_of(config, "conv").update(class_name="Lambda", config={"name": "conv", "function": ["4wEAAAA=", None, None]})
@@ -359,6 +378,9 @@ CONFIGS: dict[str, tuple[Callable[[dict[str, Any]], Any], tuple[str, ...]]] = {
     "a layer that is none": (lambda c: c["config"]["layers"].__setitem__(1, "x"), ("no class_name",)),
     "several gaps": (several, ("4 layers", "Lambda 'conv'", "Mystery 'flat'", "quantized", "colour='red'")),
     "infinite": (lambda c: layer_of(c, "mid")["config"].update(units=float("inf")), ("the number inf", "'mid'")),
+    "a size below zero": (lambda c: first(c).update(batch_shape=[None, 6, 6, -2]), ("[?, 6, 6, -2]", "no array")),
+    "a size of zero": (lambda c: first(c).update(batch_shape=[None, 0, 6, 2]), ("[?, 0, 6, 2]", "no array")),
+    "a huge input": (lambda c: first(c).update(batch_shape=[None, 6, 6, 10**30]), ("no array can have",)),
     "a huge layer": (lambda c: layer_of(c, "mid")["config"].update(units=10**9), ("'mid'", "[64, 3]")),
     "an unknown key": (lambda c: layer_of(c, "mid")["config"].update(x=1), ("Dense 'mid'", "x=1")),
     "an unknown activation": (
@@ -380,6 +402,20 @@ def test_gaps_of_hdf5(files: tuple[Path, Path], tmp_path: Path) -> None:
         layer_of(config, "mid").update(class_name="Lambda")
 
     refuse(edited_h5(files[1], tmp_path / "bad.h5", change), "2 layers", "Mystery 'conv'", "Lambda 'mid'")
+
+
+def test_layers_of_keras_without_a_converter(files: tuple[Path, Path], tmp_path: Path) -> None:
+    """They are called what they are, and told together; what Keras does not have is somebody's own."""
+
+    def change(config: dict[str, Any]) -> None:
+        for name, class_name in (("conv", "RandomFlip"), ("flat", "RandomZoom"), ("mid", "TextVectorization")):
+            layer_of(config, name).update(class_name=class_name)
+        layer_of(config, "head").update(class_name="Mystery")
+
+    said = refuse(edited(files[0], tmp_path / "bad.keras", change), "4 layers", "RandomFlip 'conv', RandomZoom 'flat'")
+    assert said.count("way out:") == 3 and said.count("it does nothing in inference") == 1
+    assert said.count("if it is your own class") == 1
+    assert not [key for key in REFUSED if lookup(key) is not None]
 
 
 @pytest.mark.parametrize(

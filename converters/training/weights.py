@@ -10,6 +10,7 @@ from math import prod, sqrt
 from typing import Any
 
 from converters.errors import Unsupported
+from converters.graph import Layer
 from converters.training.config import DAMAGED, Options, named, refuse_custom, snake
 from converters.training.optimizer_classes import Variable
 from converters.training.piece import Attribute, Piece, call
@@ -32,6 +33,13 @@ def regularizer(config: Any, variable: Variable) -> Piece:
     strengths = _strengths(kind, options)
     options.done()
     return Piece(call("penalties.l1_l2", Attribute(variable.name), **strengths))
+
+
+def activity_of(layer: Layer) -> Any:
+    """What a layer's config says of the penalty on its output, None if there is none."""
+    if layer.class_name == "ActivityRegularization":
+        return {"class_name": "L1L2", "config": {key: layer.config.get(key, 0.0) for key in ("l1", "l2")}}
+    return layer.config.get("activity_regularizer")
 
 
 def activity_regularizer(config: Any, module: str, *, version: tuple[int, ...] = (3, 15)) -> Piece:

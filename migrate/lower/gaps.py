@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from converters.errors import Gap, Unsupported
 from converters.graph import Graph, Node
-from converters.ops.refused import REFUSED
+from converters.layers.refused import REFUSED as REFUSED_LAYERS
+from converters.ops.refused import REFUSED as REFUSED_OPS
 from converters.registry import lookup
 
 
@@ -16,8 +17,8 @@ def unknown(op: str) -> Unsupported:
             "a Lambda holds Python bytecode, which is never run here",
             "in Keras, replace it by a built-in layer or keras.ops and save the model again",
         )
-    if op in REFUSED:
-        return Unsupported(*REFUSED[op])
+    if refusal := REFUSED_LAYERS.get(op) or REFUSED_OPS.get(op):
+        return Unsupported(*refusal)
     if kind == "tf":
         return Unsupported(
             f"the TensorFlow function {op!r:.80} has no converter",

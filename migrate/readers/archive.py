@@ -10,12 +10,14 @@ import zlib
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from converters.errors import UserError
 from migrate.readers.data import damaged, parse_object
 from migrate.readers.hdf5 import Arrays
 
 CONFIG_AT_MOST = 1 << 26  # bytes of config.json; the largest of keras.applications has less than a megabyte
 LOCAL_HEADER = struct.Struct("<26xHH")
 WEIGHTS = "model.weights.h5"
+CHUNK = 1 << 20  # bytes that are read at a time for the checksum
 BOMB = 1 << 30, 200  # bytes and times its packed size; weights that were pruned to a hundredth are packed 50 times
 
 
@@ -55,4 +57,28 @@ def _arrays(archive: zipfile.ZipFile, path: Path) -> Arrays:
     file = path.open("rb")
     file.seek(info.header_offset)
     name, extra = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
-    return Arrays(path, file, info.header_offset + LOCAL_HEADER.size + name + extra, info.file_size)
+    start = info.header_offset + LOCAL_HEADER.size + name + extra
+    found = _checksum(file, start, info.file_size)
+    if found != info.CRC:
+        file.close()
+        raise _altered(path, info.CRC, found)
+    return Arrays(path, file, start, info.file_size)
+
+
+def _checksum(file: BinaryIO, start: int, length: int) -> int:
+    """The CRC-32 of a stretch of a file. Arrays are read by offset, past the zip, so nobody else compares it."""
+    file.seek(start)
+    buffer, checksum = memoryview(bytearray(CHUNK)), 0
+    while length and (count := file.readinto(buffer[: min(CHUNK, length)])):  # type: ignore[attr-defined]
+        checksum = zlib.crc32(buffer[:count], checksum)
+        length -= count
+    return checksum
+
+
+def _altered(path: Path, expected: int, found: int) -> UserError:
+    return UserError(
+        f"{path.name} is damaged: {WEIGHTS} in it is not what was written",
+        expected=f"CRC-32 {expected:08x}, as the zip states it",
+        found=f"CRC-32 {found:08x}",
+        remedy="copy or download the file again: it changed on the way, or on its disk",
+    )

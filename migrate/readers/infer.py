@@ -12,6 +12,7 @@ from migrate.readers.data import malformed
 from migrate.readers.vocabulary import dtype_name, is_model
 
 Shape = tuple[int | None, ...]
+ELEMENTS_AT_MOST = 1 << 40  # of one sample
 SIZES = range(1, 2049)  # of an image or sequence, where a Dense layer behind a Flatten tells it
 
 # Layers that hand on the shape of their input.
@@ -64,6 +65,9 @@ def _checked(shape: Any) -> Shape | None:
         return None
     if not isinstance(shape, list) or not all(size is None or type(size) is int for size in shape) or not shape:
         raise malformed(f"an input of the shape {shape!r:.80}")
+    sizes = [size for size in shape[1:] if size is not None]
+    if any(size < 1 for size in sizes) or prod(sizes) > ELEMENTS_AT_MOST:
+        raise malformed(f"an input of the shape {str(shape).replace('None', '?'):.80}, which no array can have")
     return (None, *shape[1:])
 
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from converters.errors import Unsupported
+from converters.layers.refused import REFUSED as REFUSED_LAYERS
+from converters.registry import lookup
 from migrate.readers.data import plain
 from migrate.readers.vocabulary1 import modern1
 
@@ -72,12 +74,15 @@ def operation(config: Mapping[str, Any], class_name: str) -> str:
         return f"custom.{class_name}"
     if config.get("class_name") in FUNCTIONS2:
         return f"tf.{class_name}"
-    is_op = ".ops" in module if isinstance(module, str) else _is_bare_op(config)
+    is_op = ".ops" in module if isinstance(module, str) else _is_bare_op(config, class_name)
     return f"{'ops' if is_op else 'layers'}.{class_name}"
 
 
-def _is_bare_op(config: Mapping[str, Any]) -> bool:
-    """An op in an HDF5 file of Keras 3, which leaves out the module: all layers but inputs say whether they train."""
+def _is_bare_op(config: Mapping[str, Any], class_name: str) -> bool:
+    """An op in an HDF5 file of Keras 3, which leaves out the module: no layer has its name, or this is none.
+
+    A layer says whether it trains, but for inputs and a few classes (SpatialDropout) whose names no op has.
+    """
     inner, nodes = config.get("config"), config.get("inbound_nodes")
     called = (
         isinstance(nodes, list)
@@ -85,7 +90,12 @@ def _is_bare_op(config: Mapping[str, Any]) -> bool:
         and isinstance(nodes[0], Mapping)
         and {"args", "kwargs"} <= set(nodes[0])
     )
-    return called and isinstance(inner, Mapping) and "trainable" not in inner
+    return called and isinstance(inner, Mapping) and "trainable" not in inner and not _is_only_a_layer(class_name)
+
+
+def _is_only_a_layer(class_name: str) -> bool:
+    layer = f"layers.{class_name}"
+    return (lookup(layer) is not None or layer in REFUSED_LAYERS) and lookup(f"ops.{class_name}") is None
 
 
 def modern(

@@ -9,7 +9,7 @@ from typing import Any
 from converters.errors import Unsupported
 from converters.graph import Layer, Module
 from converters.training import Piece, Variable
-from converters.training.weights import activity_regularizer, constraint, regularizer
+from converters.training.weights import activity_of, activity_regularizer, constraint, regularizer
 from migrate.emit.project import Project
 
 NAMES = {"Norm": ("gamma", "beta"), "Embedding": ("embeddings", ""), "PReLU": ("alpha", "")}
@@ -81,15 +81,14 @@ def _check_used(layer: Layer, used: set[tuple[str, str]]) -> None:
 
 
 def watches(layer: Layer) -> bool:
-    stated = layer.config.get("activity_regularizer") is not None
-    return stated or layer.class_name == "ActivityRegularization"
+    return activity_of(layer) is not None
 
 
 def _activity(layer: Layer, calls: Mapping[str, Any], version: tuple[int, ...]) -> Piece:
     """A hook on the module that makes the output of the layer."""
     places = [place for made in calls.get(layer.path, {}).get("calls", {}).values() for place in made]
     modules = [place["module"] for place in places]
-    config = layer.config.get("activity_regularizer")
+    config = activity_of(layer)
     if len(modules) != 1 or not modules[0] or config is None:
         raise Unsupported(
             f"the activity regularizer of the layer {layer.path!r}, whose output is made by no module of its own",

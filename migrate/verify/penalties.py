@@ -11,6 +11,7 @@ import torch
 
 from converters.errors import Unsupported
 from converters.graph import Layer
+from converters.training.weights import activity_of
 from converters.weights import evaluate
 from migrate.verify.bundle import Bundle
 from migrate.verify.emitted import Emitted
@@ -60,14 +61,14 @@ def _of_layer(layer: Layer, emitted: Emitted, bundle: Bundle) -> Iterator[Penalt
             raise Unsupported(f"{layer.path} has a {key}, which the training check does not apply", "leave it out")
         if not key.endswith(SUFFIX) or config is None:
             continue
-        kind, numbers = _parsed(config, layer)
         name = key.removesuffix(SUFFIX)
-        if name == "activity":
-            yield Penalty(kind, numbers, layer=layer.path)
-        elif layer.trainable:
+        if name != "activity" and layer.trainable:
+            kind, numbers = _parsed(config, layer)
             yield from (
                 Penalty(kind, numbers, path) for path in _paths(layer, VARIABLES.get(name, name), emitted, bundle)
             )
+    if (config := activity_of(layer)) is not None:
+        yield Penalty(*_parsed(config, layer), layer=layer.path)
 
 
 def _parsed(config: Any, layer: Layer) -> tuple[str, Mapping[str, Any]]:
