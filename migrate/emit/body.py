@@ -365,6 +365,8 @@ def _branches(calls: Iterable[Call]) -> Iterator[tuple[Value, int]]:
 
 def _maker(expression: Expression, attributes: Mapping[str, str]) -> str:
     """What made a value: the one part of a layer that it comes from (`gate`), else the last layer."""
+    if expression.calls and expression.calls[-1].target == "F.scaled_dot_product_attention":
+        return "attended"
     parts = [
         call.target.rpartition(":")[2] for call in expression.calls if call.kind == "module" and ":" in call.target
     ]

@@ -77,8 +77,7 @@ CHANGES = (_same, _halved, _shrunk, _grown, _cut)
 def _letter(value: Value, axis: int) -> str:
     if axis == 0:
         return "N"
+    keras = getattr(value.arrangement, "axes", tuple(range(value.rank)))[axis]
     if value.rank in (4, 5):
-        order = getattr(value.arrangement, "axes", tuple(range(value.rank)))
-        keras = order[axis]
         return "DHWC"[(5 - value.rank) + keras - 1] if keras < value.rank - 1 else "C"
-    return "T" if axis == 1 else "SUV"[min(axis - 2, 2)]
+    return "TSUV"[min(keras - 1, 3)]
