@@ -99,8 +99,8 @@ def scaffold(
     data: Literal["arrays", "images", "csv", "tfrecord", "text"] = "arrays",
     exact: bool = False,
     optimizer: str | None = None,
-    loss: str | None = None,
-    metrics: Sequence[str] | None = None,
+    loss: str | Mapping[str, str] | None = None,
+    metrics: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     sample_weights: bool = False,
@@ -117,11 +117,12 @@ def scaffold(
 ) -> Conversion:
     """Writes the PyTorch project of a model with a training project around it; what comes back is as of `convert`.
 
-    `optimizer`, `loss`, `metrics`: names of Keras', instead of what the file says. `epochs` (10), `batch_size` (32):
-    defaults of train.py. `sample_weights`: the data brings a weight for each sample. `callbacks`: as Keras takes them,
-    each as "EarlyStopping(patience=3)" or as {"class_name": ..., "config": {...}}. `class_weight`: by the number of the
-    class. `allow_todo`: losses, metrics and callbacks that are not Keras' own become marked places that raise. `flat`:
-    as in `convert`. `progress` is told each step.
+    `optimizer`, `loss`, `metrics`: names of Keras', instead of what the file says; losses and metrics may be tables by
+    the names of outputs. `epochs` (10), `batch_size` (32): defaults of train.py. `sample_weights`: the data brings a
+    weight for each sample. `callbacks`: as Keras takes them, each as "EarlyStopping(patience=3)" or as
+    {"class_name": ..., "config": {...}}. `class_weight`: by the number of the class. `allow_todo`: losses, metrics and
+    callbacks that are not Keras' own become marked places that raise. `flat`: as in `convert`. `progress` is told each
+    step.
 
     Instead of a model, `script`: a Keras training script. With `trust` it is run, by the interpreter `python` and with
     `script_args`, up to its first `fit`; what that gets fills the project, its data (`max_data` gigabytes at most)
@@ -138,7 +139,7 @@ def scaffold(
 
     if not os.fspath(folder):
         raise TypeError("scaffold needs a folder to write")
-    names = tuple(metrics) if metrics is not None else None
+    names = tuple(metrics) if metrics is not None and not isinstance(metrics, Mapping) else metrics
     called = tuple(parsed_callback(one) if isinstance(one, str) else one for one in callbacks)
     options = Options(
         trainer, data, exact, optimizer, loss, names, epochs or 10, batch_size or 32, allow_todo, sample_weights,

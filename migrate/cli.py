@@ -193,8 +193,10 @@ def backport(
     click.option("--data", type=click.Choice(DATA_KINDS), default="arrays", help="The form of the data."),
     EXACT,
     click.option("--optimizer", help="A Keras optimizer by name, instead of the file's."),
-    click.option("--loss", help="A Keras loss by name, instead of the file's."),
-    click.option("--metrics", help="Keras metrics by name, with commas, instead of the file's."),
+    click.option(
+        "--loss", multiple=True, help="A Keras loss by name, instead of the file's; OUTPUT=LOSS for each of several."
+    ),
+    click.option("--metrics", multiple=True, help="Keras metrics, with commas; OUTPUT=METRICS for each of several."),
     click.option("--epochs", type=click.IntRange(1), help="The default of train.py: 10, or as the script says."),
     click.option("--batch-size", type=click.IntRange(1), help="The default of train.py: 32, or as the script says."),
     click.option("--sample-weights", is_flag=True, help="The data brings a weight for each sample."),
@@ -215,13 +217,15 @@ def backport(
 )
 def scaffold(
     model: tuple[Path, ...], output: Path, weights: Path | None, input_shape: str | None,
-    metrics: str | None, callbacks: tuple[str, ...], class_weight: str | None, script: Path | None,
-    as_json: bool, quiet: bool, verbose: bool, **given: Any,
+    loss: tuple[str, ...], metrics: tuple[str, ...], callbacks: tuple[str, ...], class_weight: str | None,
+    script: Path | None, as_json: bool, quiet: bool, verbose: bool, **given: Any,
 ) -> None:  # fmt: skip
     """Writes the PyTorch project of MODEL, or of a Keras training script, with a training project around it."""
     from migrate.scaffold.fitting import parsed_callback, parsed_class_weight
+    from migrate.scaffold.typed import per_output
     from migrate.show import show_conversion, show_next, show_observed
 
+    measured = per_output("--metrics", metrics)
     before = model[: len(model) - click.get_current_context().meta[AFTER]]
     if (script is None and len(model) != 1) or (script is not None and before):
         raise UserError(
@@ -234,7 +238,11 @@ def scaffold(
     with progress_bar(hidden=quiet or as_json, verbose=verbose) as progress:
         done = migrate.scaffold(
             folder=output, **paths, **given, weights=weights, input_shape=parsed_shape(input_shape),
-            metrics=split_names(metrics) if metrics is not None else None,
+            loss=per_output("--loss", loss),
+            metrics=(
+                {name: split_names(stated) for name, stated in measured.items()} if isinstance(measured, dict)
+                else split_names(measured) if measured is not None else None
+            ),
             callbacks=tuple(map(parsed_callback, callbacks)),
             class_weight=parsed_class_weight(class_weight) if class_weight is not None else None,
             progress=progress, hear=progress if verbose else None,

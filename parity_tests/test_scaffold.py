@@ -235,6 +235,68 @@ def test_never_compiled_model_gets_defaults_that_are_said(tmp_path: Path) -> Non
     assert "class Lion" in (tmp_path / "chosen" / "optim.py").read_text()
 
 
+def test_losses_and_metrics_by_output_for_a_model_that_was_never_compiled(tmp_path: Path) -> None:
+    home = projects.fitted() / "two"
+    model = edited(home / "initial.keras", tmp_path / "bare.keras")
+    losses = ("--loss", "digit=sparse_categorical_crossentropy", "--loss", "dark=mae")
+    metrics = ("--metrics", "digit=accuracy", "--metrics", "dark=mse,mae")
+    assert scaffold(model, "-o", tmp_path / "two", *losses, *metrics)[0] == 0
+    projects.run(tmp_path / "two", "train.py", "--data", home / "data", "--epochs", 1, "--output", "run")
+    (logs,) = projects.history(tmp_path / "two" / "run")
+    assert logs.keys() == {"loss", "digit_accuracy", "dark_mse", "dark_mae"}
+    assert logs["dark_mse"] != pytest.approx(logs["dark_mae"])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--loss", "digit=mse", "--loss", "drak=mse"), ["'drak'", "dark, digit"]),
+        (("--metrics", "drak=mse"), ["--metrics 'drak'", "dark, digit"]),
+        (("--loss", "mse", "--loss", "mae"), ["--loss kind=NAME --loss age=NAME"]),
+        (("--loss", "dark=mse", "--loss", "dark=mae"), ["cannot be read"]),
+        (("--loss", "dark=msee"), ["--loss 'msee'"]),
+    ],
+)
+def test_losses_of_outputs_that_are_none_are_named(tmp_path: Path, options: tuple[str, ...], words: list[str]) -> None:
+    code, said = scaffold(projects.fitted() / "two" / "initial.keras", "-o", tmp_path / "out", *options)
+    assert code == 2
+    assert not (tmp_path / "out").exists()
+    for word in words:
+        assert word in said
+
+
+@pytest.mark.parametrize("trainer", ["plain", "lightning"])
+def test_bf16_computes_under_autocast_and_keeps_weights_whole(project: Path, tmp_path: Path, trainer: str) -> None:
+    """As `mixed_bfloat16` of a file does, for which it is the default."""
+    home = projects.fitted() / "mlp"
+    with zipfile.ZipFile(home / "initial.keras") as source, zipfile.ZipFile(tmp_path / "mixed.keras", "w") as copy:
+        for name in source.namelist():
+            content = source.read(name)
+            mixed = content.replace(b'"config": {"name": "float32"}', b'"config": {"name": "mixed_bfloat16"}')
+            copy.writestr(name, mixed if name == "config.json" else content)
+    migrate.scaffold(tmp_path / "mixed.keras", tmp_path / "mixed", trainer=trainer, name="Mixed")
+    options = ("--epochs", 2, "--validation-split", 0.2, "--learning-rate", 0.01, "--output", "run")
+    projects.run(tmp_path / "mixed", "train.py", "--data", home / "data", *options)
+    found, whole = projects.history(tmp_path / "mixed" / "run"), projects.history(project / "runs" / "digits")
+    assert found[1]["loss"] < found[0]["loss"]
+    assert found[1]["loss"] == pytest.approx(whole[1]["loss"], rel=0.02)
+    assert found[1]["loss"] != pytest.approx(whole[1]["loss"], rel=1e-6), "computed in float32"
+    assert {array.dtype.name for array in projects.weights(tmp_path / "mixed" / "run").values()} == {"float32"}
+    assert "| precision | `mixed_bfloat16`" in (tmp_path / "mixed" / "README.md").read_text()
+
+
+def test_class_of_the_model_has_a_name_of_its_own(tmp_path: Path) -> None:
+    """A file called adam.keras, trained with Adam."""
+    model = tmp_path / "adam.keras"
+    shutil.copy(projects.fitted() / "mlp" / "initial.keras", model)
+    assert scaffold(model, "-o", tmp_path / "adam")[0] == 0
+    text = (tmp_path / "adam" / "train.py").read_text()
+    assert "model = AdamModel()" in text
+    code, said = scaffold(model, "-o", tmp_path / "out", "--name", "Config")
+    assert code == 2
+    assert "such as ConfigModel" in said
+
+
 def test_sample_weights_multiply_the_loss(project: Path, tmp_path: Path) -> None:
     migrate.scaffold(projects.fitted() / "mlp" / "initial.keras", tmp_path / "weighted", sample_weights=True)
     data = tmp_path / "data"

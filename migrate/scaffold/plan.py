@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from converters.arrangement import Flat
-from converters.graph import Graph, Value, values
+from converters.graph import Graph, Node, Value, values
 from converters.training import Loss, Output, Variable
 from migrate.emit.names import argument_names
 from migrate.emit.project import Project, named_outputs
@@ -22,6 +22,7 @@ DATA = ("arrays", "images", "csv", "tfrecord", "text")
 class Options:
     """What the user says about a training. None: what the file says, else a default.
 
+    `loss`, `metrics`: by Keras' names, for all outputs or by the name of the output.
     `weighted`: the data brings a weight for each sample. `callbacks`: each a class name and the arguments that Keras
     takes, `{"class_name": "EarlyStopping", "config": {"patience": 3}}`. `class_weight`: by the number of the class.
     `validation_split`, `shuffle`: defaults of train.py.
@@ -31,8 +32,8 @@ class Options:
     data: str = "arrays"
     exact: bool = False
     optimizer: str | None = None
-    loss: str | None = None
-    metrics: tuple[str, ...] | None = None
+    loss: str | Mapping[str, str] | None = None
+    metrics: tuple[str, ...] | Mapping[str, Sequence[str]] | None = None
     epochs: int = 10
     batch_size: int = 32
     allow_todo: bool = False
@@ -93,9 +94,31 @@ class Plan:
         return self.options.exact
 
     @property
+    def policy(self) -> str:
+        """`mixed_float16`, `mixed_bfloat16` or nothing."""
+        return policy_of(self.source)
+
+    @property
     def weighted(self) -> bool:
         """Whether losses get weights, of samples or classes."""
         return self.options.weighted or bool(self.options.class_weight)
+
+
+POLICIES = {"mixed_float16": "fp16", "mixed_bfloat16": "bf16"}  # as --precision of train.py
+
+
+def policy_of(graph: Graph) -> str:
+    """The mixed precision that layers of a file compute in; nothing where it has none."""
+    for node in graph.nodes:
+        assert isinstance(node, Node)
+        stated = node.layer.config.get("dtype")
+        config = stated.get("config") if isinstance(stated, Mapping) else None
+        name = config.get("name") if isinstance(config, Mapping) else stated
+        if isinstance(name, str) and name in POLICIES:
+            return name
+        if node.layer.graph is not None and (inner := policy_of(node.layer.graph)):
+            return inner
+    return ""
 
 
 def interface(project: Project) -> tuple[tuple[Port, ...], tuple[Port, ...]]:

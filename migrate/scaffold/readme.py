@@ -57,6 +57,8 @@ def _said(plan: Plan, training: Training) -> Iterator[str]:
         yield f"| metric | `{prose(metric.name)}`: `{code(metric.piece)}` |"
     for piece in (*training.callbacks, *training.lightning_callbacks):
         yield f"| callback | `{code(piece)}` |"
+    if plan.policy:
+        yield f"| precision | `{plan.policy}`: {_precision(plan)} |"
     if training.class_weights:
         yield f"| class weights | {', '.join(map(str, training.class_weights))} |"
     if training.state:
@@ -71,6 +73,13 @@ def _said(plan: Plan, training: Training) -> Iterator[str]:
     if drift:
         yield "Differs from Keras (`tf2torch scaffold --exact` emits what does not):"
         yield from (f"- {text}" for text in drift)
+
+
+def _precision(plan: Plan) -> str:
+    """What `--precision` makes of the policy of the file."""
+    if plan.policy == "mixed_bfloat16":
+        return "`--precision bf16`, which is the default here"
+    return "`--precision fp16`, which takes a GPU; the default is float32"
 
 
 def _untold(plan: Plan) -> Iterator[str]:

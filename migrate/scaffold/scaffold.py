@@ -9,11 +9,15 @@ from pathlib import Path
 
 from safetensors.numpy import save_file
 
+from converters.errors import UserError
+from converters.training.piece import HOMES
 from migrate.outputs import by_key
-from migrate.pipeline import Conversion, Progress, Translation, check_name, count_layers, translate
+from migrate.pipeline import Conversion, Progress, Translation, check_name, class_name_for, count_layers, translate
 from migrate.readers import Source, read
 from migrate.readers.version import parse_version
+from migrate.scaffold import typed
 from migrate.scaffold.data import data_files
+from migrate.scaffold.expressions import definitions
 from migrate.scaffold.lightning import for_lightning
 from migrate.scaffold.plan import Options, Plan, activation_of, interface, trainable_variables, with_targets
 from migrate.scaffold.readme import project_readme
@@ -43,6 +47,7 @@ def scaffold_file(
     check_free(folder, overwrite=overwrite)
     progress("read")
     with read(path, weights=weights, input_shape=input_shape) as source:
+        name = free_name(name, class_name_for(source))
         done = translate(source, name=name, exact=options.exact, flat=flat, progress=progress)
         progress("write training")
         plan, training = planned(source, done, options)
@@ -60,6 +65,25 @@ def scaffold_file(
         folder, project.class_name, "direct", count_layers(source.graph), project.counts(),
         count_permutes(project.graph), time.perf_counter() - start, written, project.drift,
     )  # fmt: skip
+
+
+TAKEN = set(
+    "Accelerator Any Averages Batches BinaryAUROC Call Callable Checkpoint Config DataLoader Dataset DistributedType "
+    "Gradients Iterator Literal MetricCollection ModuleType MulticlassAccuracy NamedTuple Objective Path Port Run "
+    "Sampler Samples Sequence Subset TensorBoardLogger Training WholeBatchNorm".split()
+).union(typed.METRICS, *map(definitions, HOMES))
+
+
+def free_name(stated: str, found: str) -> str:
+    """A name for the class of the model that nothing in train.py and data.py has. Raises UserError for a stated one."""
+    if stated in TAKEN:
+        raise UserError(
+            f"{stated!r} cannot be the name of the model here",
+            expected="a name that nothing else in train.py has",
+            found=stated,
+            remedy=f"choose another --name, such as {stated}Model",
+        )
+    return stated or (f"{found}Model" if found in TAKEN else found)
 
 
 def planned(source: Source, done: Translation, options: Options) -> tuple[Plan, Training]:

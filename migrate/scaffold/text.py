@@ -109,7 +109,7 @@ def config_places(plan: Plan, training: Training) -> dict[str, str]:
         "LEARNING_RATE": literal(training.learning_rate),
         "VALIDATION_SPLIT": literal(plan.options.validation_split),
         "SHUFFLE": literal(plan.options.shuffle),
-        "PRECISION": '"float32"',
+        "PRECISION": literal("bf16" if plan.policy == "mixed_bfloat16" else "float32"),
     }
 
 

@@ -12,7 +12,7 @@ from converters.training.metrics import Metric, metric
 from migrate.scaffold.fitting import callbacks_of, changes_rate, class_weights_of
 from migrate.scaffold.masks import mask_function
 from migrate.scaffold.plan import Plan, output_of, trainable_variables
-from migrate.scaffold.typed import check_typed
+from migrate.scaffold.typed import check_outputs, check_typed
 from migrate.scaffold.weights import Rules, rules_of
 
 DEFAULT_LOSS = {"softmax": "sparse_categorical_crossentropy", "sigmoid": "binary_crossentropy", "": "mse"}
@@ -74,6 +74,7 @@ def training_of(plan: Plan) -> Training:
     compiled, options = plan.compiled, plan.options
     try:
         check_typed(options)
+        check_outputs(options, [port.name for port in plan.outputs])
         todo: list[str] = []
         callbacks_todo: list[str] = []
         made, masks = _losses(plan, todo)

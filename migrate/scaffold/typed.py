@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from itertools import chain
 
 from converters.errors import UserError
 from converters.training import callbacks
@@ -44,14 +45,44 @@ def check_typed(options: Options) -> None:
         _check_name("--optimizer", options.optimizer, OPTIMIZERS, ())
     if options.allow_todo:
         return
-    if options.loss is not None:
-        _check_name("--loss", options.loss, LOSSES, (*LOSS_ALIASES, *SHORT), OWN)
-    for name in options.metrics or ():
+    for name in options.loss.values() if isinstance(options.loss, Mapping) else filter(None, [options.loss]):
+        _check_name("--loss", name, LOSSES, (*LOSS_ALIASES, *SHORT), OWN)
+    measured = options.metrics or ()
+    for name in chain.from_iterable(measured.values()) if isinstance(measured, Mapping) else measured:
         _check_name("--metrics", name, METRICS, (*METRIC_ALIASES, *SHORT), OWN)
     for stated in options.callbacks:
         if "module" not in stated:  # which an object of a script has
             _check_name("--callback", stated["class_name"], CALLBACKS, callbacks.BUILT_IN, f"{OWN}, or leave it out")
             _check_arguments(stated["class_name"], stated.get("config", {}))
+
+
+def check_outputs(options: Options, names: Sequence[str]) -> None:
+    """Raises UserError for a loss or metric of an output that the model does not have."""
+    for option, stated in (("--loss", options.loss), ("--metrics", options.metrics)):
+        for name in stated if isinstance(stated, Mapping) else ():
+            if name not in names:
+                raise UserError(
+                    f"{option} {name!r:.80}: the model has no output of that name",
+                    expected=", ".join(names),
+                    found=name[:80],
+                    remedy=f"write one of these, as in {option} {names[0]}=mse",
+                )
+
+
+def per_output(option: str, stated: Sequence[str]) -> str | dict[str, str] | None:
+    """`mse`, or `kind=mse` once for each output, as a name or a table; None where nothing is stated."""
+    if not any("=" in one for one in stated) and len(stated) < 2:
+        return stated[0] if stated else None
+    pairs = [one.partition("=") for one in stated]
+    names = [name.strip() for name, _, _ in pairs]
+    if not all(name and value for name, _, value in pairs) or len(set(names)) < len(names):
+        raise UserError(
+            f"{option} {' '.join(stated)!r:.100} cannot be read",
+            expected=f"one for all outputs, or one for each: {option} kind=NAME {option} age=NAME",
+            found=" ".join(stated)[:100],
+            remedy="write the name of the output before =",
+        )
+    return {name: value.strip() for name, (_, _, value) in zip(names, pairs, strict=True)}
 
 
 def _check_name(option: str, name: str, known: Sequence[str], others: Sequence[str], remedy: str = "") -> None:

@@ -142,6 +142,8 @@ class Gradients:
 
 #: end
 def main(config: Config) -> None:
+    if config.precision == "fp16" and not torch.accelerator.is_available():
+        fail("--precision fp16 takes a GPU; bf16 works on CPU, too")
     autocast = config.precision if config.precision in ("bf16", "fp16") else "no"
     accelerator = Accelerator(mixed_precision=autocast, cpu=not torch.accelerator.is_available())
     torch.set_default_dtype(torch.float64 if config.precision == "float64" else torch.float32)

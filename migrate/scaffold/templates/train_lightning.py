@@ -30,7 +30,7 @@ import torch.nn.functional as F
 #: if batch_norm
 from batch_norm import synchronized
 #: end
-from checkpoint import begin, load_weights, refusing, resumed
+from checkpoint import begin, fail, load_weights, refusing, resumed
 from data import loaders, set_epoch
 from model import __MODEL__
 from run import Run
@@ -229,6 +229,12 @@ def keras_callbacks(config: Config, model: nn.Module, optimizer: torch.optim.Opt
 
 #: end
 def main(config: Config) -> None:
+    if config.precision == "fp16" and not torch.accelerator.is_available():
+        fail("--precision fp16 takes a GPU; bf16 works on CPU, too")
+    #: if per_token
+    if config.precision == "fp16":
+        fail("--precision fp16 scales gradients, which PerToken squares: take bf16")
+    #: end
     torch.set_default_dtype(torch.float64 if config.precision == "float64" else torch.float32)
     sys.modules["tensorboard.compat.notf"] = ModuleType("notf")  # or it imports TensorFlow where there is one
     #: if callbacks_todo
