@@ -75,11 +75,10 @@ def _row(kind: str, name: str, value: Value) -> str:
 
 def _precision(source: Graph) -> Iterator[str]:
     """What Keras computed in where that was not float32."""
-    policies = {dtype_name(layer.config.get("dtype")) for layer in source.layers().values()} - {"float32", "float64"}
-    shorter = sorted(policy for policy in policies if "float" in policy)
-    if shorter:
-        told = " and ".join(f"`{prose(policy)}`" for policy in shorter)
-        yield f"In Keras the layers compute in {told}, here in float32. Under `torch.autocast` they do so here too."
+    policies = {dtype_name(layer.config.get("dtype")) for layer in source.layers().values()} - {"float32"}
+    if others := sorted(policy for policy in policies if "float" in policy):
+        told = " and ".join(f"`{prose(policy)}`" for policy in others)
+        yield f"In Keras the layers compute in {told}, here in float32: `torch.autocast` and `.double()` change that."
 
 
 def _preprocessing(source: Graph) -> Iterator[str]:

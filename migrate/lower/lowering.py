@@ -21,7 +21,7 @@ from migrate.lower.layout import input_arrangement
 from migrate.lower.nested import check_masks, needed, operands, outer_mask
 from migrate.lower.pen import Pen, common_shape, symbolic_sizes
 
-HALF = {"float16", "bfloat16"}  # the precision of a Keras model, not of the numbers that it means
+PRECISIONS = {"float16", "bfloat16", "float64"}  # what Keras computed in; here the model chooses, float32 at first
 DAMAGED = "check that the file is not damaged"
 
 
@@ -82,7 +82,7 @@ class Lowering(Pen):
     def _input(self, source: Value) -> Value:
         arrangement = input_arrangement(self.source, source)
         shape = physical_shape(arrangement, source.sizes)
-        dtype = "float32" if source.dtype in HALF else source.dtype
+        dtype = "float32" if source.dtype in PRECISIONS else source.dtype
         metas = tuple(
             torch.empty(symbolic_sizes(shape, which), dtype=torch_dtype(dtype), device="meta") for which in (0, 1)
         )

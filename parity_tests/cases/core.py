@@ -16,6 +16,7 @@ CASES = [
     case("masking", "Masking(0.5), Dense(3)", (4, 3)),
     case("several inputs and outputs", "lambda x, y: [Dense(3)(x), Dense(2)(y), Add()([x, y])]", (4,), (4,)),
     case("half precision", "BatchNormalization(dtype='float16'), Dense(4, activation='relu', dtype='float16'), Dense(2, dtype='float16')", ("float16", 5)),
+    case("double precision", "Conv2D(3, 3, dtype='float64'), BatchNormalization(dtype='float64'), Flatten(dtype='float64'), Dense(2, dtype='float64')", ("float64", 6, 6, 2)),
     case("brain floats", "Dense(4, activation='relu', dtype='bfloat16'), Dense(2, dtype='bfloat16')", ("float32", 5), formats=("keras", "h5")),
     case("mixed precision", "Conv2D(3, 3, dtype='mixed_float16'), BatchNormalization(dtype='mixed_float16'), Flatten(), Dense(2, dtype='float32')", (6, 6, 2)),
     case("mixed precision of keras 2", "Dense(4, dtype='mixed_bfloat16'), Dense(2, dtype='float16')", (5,), generation=2, formats=("h5",)),

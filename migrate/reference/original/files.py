@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 
 MIXED = ("mixed_float16", "mixed_bfloat16")
-HALF = ("float16", "bfloat16")
+OTHERS = ("float16", "bfloat16", "float64")
 CODE = {"Lambda", "__lambda__", "TorchModuleWrapper"}
 TRAINED = {"optimizer", "optimizer_weights", "metrics", "_metrics"}  # groups of what belongs to training
 WEIGHTS = "model.weights.h5"
@@ -202,7 +202,7 @@ class Stored:
 def retyped_config(config, dtype, generation=3):
     """The config with every float32 that is a dtype replaced: of policies, layers, inputs and casts.
 
-    Mixed and half precision of layers becomes plain: what is asked for is what the layers mean. Numbers that
+    Mixed, half and double precision of layers becomes plain: what is asked for is what the layers mean. Numbers that
     passed through float32 on their way into the file are what they were meant to be. What Keras 2.15 wrote is
     addressed to tf_keras.
     """
@@ -214,7 +214,7 @@ def retyped_config(config, dtype, generation=3):
         return config
     changed = {}
     for key, value in config.items():
-        if key == "dtype" and policy_name(value) in (("float32",) + MIXED + (HALF if of_layer(config) else ())):
+        if key == "dtype" and policy_name(value) in (("float32",) + MIXED + (OTHERS if of_layer(config) else ())):
             changed[key] = dtype
         elif key == "module" and generation < 3 and isinstance(value, str):
             changed[key] = renamed_module(value)
