@@ -134,9 +134,10 @@ def _umask() -> int:
 
 
 def _cannot_write(target: Path, error: OSError) -> UserError:
+    place = next((parent for parent in target.parents if parent.exists()), target)
     return UserError(
         f"{target} cannot be written",
-        found=error.strerror or str(error),
+        found=error.strerror or str(error) if place.is_dir() else f"{place} is a file, no folder",
         remedy="check the path, its permissions and the free space; nothing was written",
     )
 

@@ -378,6 +378,12 @@ CONFIGS: dict[str, tuple[Callable[[dict[str, Any]], Any], tuple[str, ...]]] = {
     "a layer that is none": (lambda c: c["config"]["layers"].__setitem__(1, "x"), ("no class_name",)),
     "several gaps": (several, ("4 layers", "Lambda 'conv'", "Mystery 'flat'", "quantized", "colour='red'")),
     "infinite": (lambda c: layer_of(c, "mid")["config"].update(units=float("inf")), ("the number inf", "'mid'")),
+    "another padding": (
+        lambda c: layer_of(c, "conv")["config"].update(padding="weird"),
+        ("padding='weird', expected 'valid' or 'same'",),
+    ),
+    "one size of two": (lambda c: layer_of(c, "conv")["config"].update(kernel_size=[3]), ("[3] where 2 sizes",)),
+    "no class": (lambda c: c.update(class_name=None), ("states no class_name",)),
     "a size below zero": (lambda c: first(c).update(batch_shape=[None, 6, 6, -2]), ("[?, 6, 6, -2]", "no array")),
     "a size of zero": (lambda c: first(c).update(batch_shape=[None, 0, 6, 2]), ("[?, 0, 6, 2]", "no array")),
     "a huge input": (lambda c: first(c).update(batch_shape=[None, 6, 6, 10**30]), ("no array can have",)),
@@ -451,6 +457,12 @@ def test_names_of_models_and_files(files: tuple[Path, Path], tmp_path: Path) -> 
     assert done.exit_code == 0, done.output
     text = "".join((tmp_path / "out" / name).read_text() for name in ("model.py", "README.md"))
     assert "\x1b" not in text and "import os" not in (tmp_path / "out" / "model.py").read_text().split('"""')[2]
+
+
+def test_a_file_where_a_folder_should_be(files: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    result = CliRunner().invoke(main, ["convert", str(files[0]), "-o", str(tmp_path / "file" / "sub")])
+    assert result.exit_code == 2 and f"found: {tmp_path / 'file'} is a file, no folder" in result.stderr, result.output
 
 
 # -- no room ---------------------------------------------------------------------------------------------
