@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from migrate.emit.project import by_line
-from migrate.fit import open_match
+from migrate.fit import layer_of, open_match
 from migrate.loading import read_migration
 from migrate.readers import Shape
 from migrate.write import nbytes, replaced, write_safetensors
@@ -55,10 +55,12 @@ def transfer_file(
             replaced(folder / "migration.json") as document,
             replaced(folder / "weights.safetensors", needed=needed) as tensors,
         ):
-            write_safetensors(tensors, match.weights, match.arrays.read)
+            infinite = write_safetensors(tensors, match.weights, match.arrays.read)
             document.write_text(by_line(match.migration) + "\n")
         origin = match.migration["origin"]
         notes = [_verified_by(origin)] if origin["sha256"] != before or "weights" in origin else []
+        layers = {key: layer_of(match.migration, key) for key in infinite}
+        notes += [f"{key} ({layer}) holds NaN or infinite numbers, as the file does" for key, layer in layers.items()]
         notes += [f"{name}: {what}" for name, what in STALE.items() if (folder / name).exists()]
         return Transfer(folder, origin["file"], origin["sha256"], len(match.weights), match.renamed, notes)
 

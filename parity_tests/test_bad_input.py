@@ -274,6 +274,29 @@ def test_weights_of_an_archive(files: tuple[Path, Path], tmp_path: Path, what: s
     refuse(weights_changed(files[0], tmp_path / "bad.keras", change), *words)
 
 
+NOTED: dict[str, tuple[Any, list[str]]] = {
+    "as it was": (None, []),
+    "a NaN": (np.nan, ["mid.weight (layer 'mid') holds NaN or infinite numbers, as the file does"]),
+    "an infinity": (-np.inf, ["mid.weight (layer 'mid') holds NaN or infinite numbers, as the file does"]),
+    "integers": (np.zeros((64, 3), "i4"), ["mid.weight (layer 'mid') is int32 in the file, where a weight that learns is expected to be float"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", NOTED)
+def test_odd_weights_are_said(files: tuple[Path, Path], tmp_path: Path, what: str) -> None:
+    given, notes = NOTED[what]
+
+    def change(file: h5py.File) -> None:
+        if isinstance(given, np.ndarray):
+            replaced(file, "layers/dense/vars/0", given)
+        elif given is not None:
+            file["layers/dense/vars/0"][5, 1] = given
+
+    path = weights_changed(files[0], tmp_path / "odd.keras", change)
+    result = CliRunner().invoke(main, ["convert", str(path), "-o", str(tmp_path / "out"), "--flat"])
+    assert [line[6:] for line in result.output.splitlines() if line.startswith("note: ")] == notes, result.output
+
+
 ROOT = "model_weights"
 GROUPS: dict[str, tuple[Callable[[h5py.File], Any], tuple[str, ...]]] = {
     "one layer less": (lambda f: f.__delitem__(f"{ROOT}/mid"), ("model_weights/mid", "holds nothing")),

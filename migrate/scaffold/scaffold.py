@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors.numpy import save_file
 
 from migrate.outputs import by_key
-from migrate.pipeline import Conversion, Progress, Translation, check_name, count_layers, translate
+from migrate.pipeline import Conversion, Progress, Translation, check_name, count_layers, odd_weights, translate
 from migrate.readers import Source, read
 from migrate.readers.version import parse_version
 from migrate.scaffold.data import data_files
@@ -52,13 +52,14 @@ def scaffold_file(
         with new_folder(folder, overwrite=overwrite, needed=sum(map(nbytes, expressions.values()))) as beside:
             for file, text in files.items():
                 (beside / file).write_text(text)
-            write_safetensors(beside / "weights.safetensors", expressions, source.arrays.read)
+            infinite = write_safetensors(beside / "weights.safetensors", expressions, source.arrays.read)
             if training.state:
                 save_file(dict(training.state), beside / "optimizer.safetensors")
             written = sorted(file.name for file in beside.iterdir())
     return Conversion(
         folder, project.class_name, "direct", count_layers(source.graph), project.counts(),
         count_permutes(project.graph), time.perf_counter() - start, written, project.drift,
+        notes=odd_weights(project, infinite),
     )  # fmt: skip
 
 
