@@ -143,4 +143,11 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def readable(hint: Any) -> str:
+    """A type as a reader knows it: the choices that there are, not `Literal`."""
+    if get_origin(hint) is Literal:
+        return " or ".join(map(repr, get_args(hint)))
+    if get_origin(hint) in (Union, types.UnionType):
+        return " or ".join(map(readable, get_args(hint)))
+    if hint is type(None):
+        return "null"
     return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from migrate.version import __version__
 from migrate.write import check_free, nbytes, new_folder, write_safetensors
 
 Progress = Callable[[str], None]
-RESERVED_CLASSES = {"Tensor", "nn", "F", "torch", "math", "Self"}
+RESERVED_CLASSES = {"Module", "Tensor", "nn", "F", "torch", "math", "Self"}
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,13 @@ class Conversion:
     files: list[str]
     drift: Mapping[str, list[str]] = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "ok": not self.gaps, "route": self.route, "layers": self.layers,
             "gaps": [gap.to_json() for gap in self.gaps], "parameters": self.parameters, "permutes": self.permutes,
-            "seconds": round(self.seconds, 3), "files": self.files,
+            "seconds": round(self.seconds, 3), "files": self.files, "notes": self.notes,
         }  # fmt: skip
 
 
@@ -76,11 +77,12 @@ def convert_file(
             (beside / "model.py").write_text(done.text)
             (beside / "migration.json").write_text(done.migration)
             (beside / "README.md").write_text(readme(project))
-            write_safetensors(beside / "weights.safetensors", expressions, source.arrays.read)
+            infinite = write_safetensors(beside / "weights.safetensors", expressions, source.arrays.read)
             files = sorted(file.name for file in beside.iterdir())
     return Conversion(
         folder, project.class_name, "direct", count_layers(source.graph), project.counts(),
         count_permutes(project.graph), time.perf_counter() - start, files, project.drift,
+        notes=odd_weights(project, infinite),
     )  # fmt: skip
 
 
@@ -144,6 +146,18 @@ def used_arrays(graph: Graph) -> set[str]:
     """The paths of the arrays that a lowered model is made of."""
     used = {leaf.key for module in graph.modules for weight in module.state.values() for leaf in weight.leaves()}
     return used.union(*(used_arrays(module.graph) for module in graph.modules if module.graph is not None))
+
+
+def odd_weights(project: Project, infinite: Collection[str]) -> list[str]:
+    """Notes on weights of which nobody can be sure that they are meant. `infinite`: names of those not finite."""
+    notes = []
+    for key, module, name in project.names.state(project.graph):
+        layer, dtype = f"layer {module.origin!r}", module.state[name].dtype
+        if key in infinite:
+            notes.append(f"{key} ({layer}) holds NaN or infinite numbers, as the file does")
+        if name in module.learned and not dtype.startswith(("float", "bfloat")):
+            notes.append(f"{key} ({layer}) is {dtype} in the file, where a weight that learns is expected to be float")
+    return notes
 
 
 def class_name_for(source: Source) -> str:

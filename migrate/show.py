@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from converters.errors import Gaps
+from converters.errors import Gaps, printable
 from migrate.backporting import Backport
 from migrate.inspection import Inspection
 from migrate.pipeline import Conversion
@@ -31,6 +31,8 @@ def show_conversion(done: Conversion) -> None:
     )
     for what, layers in done.drift.items():
         print(f"in training, {_counted(len(layers))} from Keras (--exact removes it): {what}")
+    for note in done.notes:
+        print(f"note: {printable(note)}")
 
 
 def show_observed(done: Observed) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from migrate.emit.project import by_line
-from migrate.fit import open_match
+from migrate.fit import layer_of, open_match
+from migrate.loading import read_migration
 from migrate.readers import Shape
 from migrate.write import nbytes, replaced, write_safetensors
 
@@ -47,14 +48,26 @@ def transfer_file(
 
     Everything is checked first. Each file is replaced by one rename, weights.safetensors before migration.json.
     """
+    before = read_migration(folder)["origin"]["sha256"]
     with open_match(path, folder, weights=weights, input_shape=input_shape) as match:
         needed = sum(map(nbytes, match.weights.values()))
         with (
             replaced(folder / "migration.json") as document,
             replaced(folder / "weights.safetensors", needed=needed) as tensors,
         ):
-            write_safetensors(tensors, match.weights, match.arrays.read)
+            infinite = write_safetensors(tensors, match.weights, match.arrays.read)
             document.write_text(by_line(match.migration) + "\n")
         origin = match.migration["origin"]
-        notes = [f"{name}: {what}" for name, what in STALE.items() if (folder / name).exists()]
+        notes = [_verified_by(origin)] if origin["sha256"] != before or "weights" in origin else []
+        layers = {key: layer_of(match.migration, key) for key in infinite}
+        notes += [f"{key} ({layer}) holds NaN or infinite numbers, as the file does" for key, layer in layers.items()]
+        notes += [f"{name}: {what}" for name, what in STALE.items() if (folder / name).exists()]
         return Transfer(folder, origin["file"], origin["sha256"], len(match.weights), match.renamed, notes)
+
+
+def _verified_by(origin: Mapping[str, Any]) -> str:
+    """What tf2torch verify wants as the original of the weights that a project has now."""
+    if origin["format"] == "weights":
+        return f"tf2torch verify takes no weights alone: transfer model.json --weights {origin['file']} to verify them"
+    weights = f" --weights {origin['weights']}" if "weights" in origin else ""
+    return f"tf2torch verify compares with {origin['file']}{weights} from now on, whose weights these are"

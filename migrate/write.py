@@ -24,8 +24,10 @@ SAFETENSORS_DTYPES = {
 }  # fmt: skip
 
 
-def write_safetensors(path: Path, weights: Mapping[str, Weight], read: Read) -> None:
+def write_safetensors(path: Path, weights: Mapping[str, Weight], read: Read) -> list[str]:
     """Writes tensors one after the other; no more than one array of the source file is held at a time.
+
+    Returns the names of those that hold a NaN or an infinity.
 
     The format: 8 bytes length of the header, the header as JSON, the numbers (https://github.com/huggingface/safetensors).
     """
@@ -43,8 +45,7 @@ def write_safetensors(path: Path, weights: Mapping[str, Weight], read: Read) -> 
     text += b" " * (-len(text) % 8)
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        for weight in weights.values():
-            _write_array(file, weight, read)
+        return [name for name, weight in weights.items() if not _write_array(file, weight, read)]
 
 
 def nbytes(weight: Weight) -> int:
@@ -52,11 +53,13 @@ def nbytes(weight: Weight) -> int:
     return prod(weight.shape) * numpy_dtype(weight.dtype).itemsize
 
 
-def _write_array(file: BinaryIO, weight: Weight, read: Read) -> None:
+def _write_array(file: BinaryIO, weight: Weight, read: Read) -> bool:
+    """Whether all its numbers are finite. Smallest and largest tell it while the array is at hand, without a copy."""
     # The outermost reshape does not move a number once the rows are written in order.
     array = evaluate(weight.base if isinstance(weight, Reshape) else weight, read)
     for block in _blocks(array):
         file.write(np.ascontiguousarray(block).data.cast("B") if block.size else b"")
+    return array.dtype.kind != "f" or not array.size or bool(np.isfinite(array.min()) and np.isfinite(array.max()))
 
 
 def _blocks(array: Array) -> Iterable[Array]:
@@ -134,9 +137,10 @@ def _umask() -> int:
 
 
 def _cannot_write(target: Path, error: OSError) -> UserError:
+    place = next((parent for parent in target.parents if parent.exists()), target)
     return UserError(
         f"{target} cannot be written",
-        found=error.strerror or str(error),
+        found=error.strerror or str(error) if place.is_dir() else f"{place} is a file, no folder",
         remedy="check the path, its permissions and the free space; nothing was written",
     )
 

@@ -274,6 +274,29 @@ def test_weights_of_an_archive(files: tuple[Path, Path], tmp_path: Path, what: s
     refuse(weights_changed(files[0], tmp_path / "bad.keras", change), *words)
 
 
+NOTED: dict[str, tuple[Any, list[str]]] = {
+    "as it was": (None, []),
+    "a NaN": (np.nan, ["mid.weight (layer 'mid') holds NaN or infinite numbers, as the file does"]),
+    "an infinity": (-np.inf, ["mid.weight (layer 'mid') holds NaN or infinite numbers, as the file does"]),
+    "integers": (np.zeros((64, 3), "i4"), ["mid.weight (layer 'mid') is int32 in the file, where a weight that learns is expected to be float"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", NOTED)
+def test_odd_weights_are_said(files: tuple[Path, Path], tmp_path: Path, what: str) -> None:
+    given, notes = NOTED[what]
+
+    def change(file: h5py.File) -> None:
+        if isinstance(given, np.ndarray):
+            replaced(file, "layers/dense/vars/0", given)
+        elif given is not None:
+            file["layers/dense/vars/0"][5, 1] = given
+
+    path = weights_changed(files[0], tmp_path / "odd.keras", change)
+    result = CliRunner().invoke(main, ["convert", str(path), "-o", str(tmp_path / "out"), "--flat"])
+    assert [line[6:] for line in result.output.splitlines() if line.startswith("note: ")] == notes, result.output
+
+
 ROOT = "model_weights"
 GROUPS: dict[str, tuple[Callable[[h5py.File], Any], tuple[str, ...]]] = {
     "one layer less": (lambda f: f.__delitem__(f"{ROOT}/mid"), ("model_weights/mid", "holds nothing")),
@@ -378,6 +401,12 @@ CONFIGS: dict[str, tuple[Callable[[dict[str, Any]], Any], tuple[str, ...]]] = {
     "a layer that is none": (lambda c: c["config"]["layers"].__setitem__(1, "x"), ("no class_name",)),
     "several gaps": (several, ("4 layers", "Lambda 'conv'", "Mystery 'flat'", "quantized", "colour='red'")),
     "infinite": (lambda c: layer_of(c, "mid")["config"].update(units=float("inf")), ("the number inf", "'mid'")),
+    "another padding": (
+        lambda c: layer_of(c, "conv")["config"].update(padding="weird"),
+        ("padding='weird', expected 'valid' or 'same'",),
+    ),
+    "one size of two": (lambda c: layer_of(c, "conv")["config"].update(kernel_size=[3]), ("[3] where 2 sizes",)),
+    "no class": (lambda c: c.update(class_name=None), ("states no class_name",)),
     "a size below zero": (lambda c: first(c).update(batch_shape=[None, 6, 6, -2]), ("[?, 6, 6, -2]", "no array")),
     "a size of zero": (lambda c: first(c).update(batch_shape=[None, 0, 6, 2]), ("[?, 0, 6, 2]", "no array")),
     "a huge input": (lambda c: first(c).update(batch_shape=[None, 6, 6, 10**30]), ("no array can have",)),
@@ -451,6 +480,12 @@ def test_names_of_models_and_files(files: tuple[Path, Path], tmp_path: Path) -> 
     assert done.exit_code == 0, done.output
     text = "".join((tmp_path / "out" / name).read_text() for name in ("model.py", "README.md"))
     assert "\x1b" not in text and "import os" not in (tmp_path / "out" / "model.py").read_text().split('"""')[2]
+
+
+def test_a_file_where_a_folder_should_be(files: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    result = CliRunner().invoke(main, ["convert", str(files[0]), "-o", str(tmp_path / "file" / "sub")])
+    assert result.exit_code == 2 and f"found: {tmp_path / 'file'} is a file, no folder" in result.stderr, result.output
 
 
 # -- no room ---------------------------------------------------------------------------------------------

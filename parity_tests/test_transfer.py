@@ -78,6 +78,8 @@ def test_newer_checkpoints_of_all_formats(
     for kind in ("keras", "h5"):
         done = migrate.transfer(new[kind], folder)
         assert done.file == new[kind].name and ("conv2d_8" in done.renamed) == (kind == "keras"), done.renamed
+        assert [f"verify compares with {new[kind].name} from now on" in note for note in done.notes] == [True]
+        assert migrate.transfer(new[kind], folder).notes == []  # nothing new
         assert (folder / "model.py").read_bytes() == source
         right(folder, reference, kind)
     convert_file(new["h5"], tmp_path / "anew", name="Net")
@@ -107,6 +109,7 @@ def test_weights_alone(kind: str, other: str, bench: Bench, tmp_path: Path) -> N
     migrate.transfer(architecture(new["keras"], tmp_path / "model.json"), folder, weights=lone[other])
     right(folder, reference, "architecture and weights")
     assert json.loads((folder / "migration.json").read_text())["origin"]["weights"] == lone[other].name
+    assert "verify takes no weights alone" in migrate.transfer(lone[other], folder).notes[0]
     for name, data in before.items():
         (folder / name).write_bytes(data)
     migrate.transfer(lone[kind], folder)

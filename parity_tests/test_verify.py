@@ -18,13 +18,15 @@ from click.testing import CliRunner
 
 import migrate
 from migrate.cli import main
+from migrate.loading import read_migration
 from migrate.pipeline import convert_file
 from migrate.verify.bundle import DOCUMENT, Bundle
 from migrate.verify.criterion import compare_float32, compare_float64
 from migrate.verify.emitted import load_emitted
 from migrate.verify.modes import check_autocast
+from migrate.verify.recorder import Event
 from migrate.verify.run import Wanted, verify_project
-from migrate.verify.sites import moved_lines
+from migrate.verify.sites import Site, SiteMap, moved_lines
 from parity_tests.subjects import Subject
 
 FLOAT64 = Wanted(dtypes=("float64",))
@@ -107,6 +109,16 @@ def test_lines_are_found_again_after_an_edit(copy: Subject) -> None:
     assert report.divergent is not None and report.divergent.place is not None
     assert "softmax(dim=-1)" in report.divergent.place.text
     assert any("model.py is not as convert wrote it" in note for check in report.checks for note in check.notes)
+
+
+def test_another_function_beside_one_that_is_no_layer(copy: Subject) -> None:
+    """F.gelu for F.silu in a line that pads, too: gelu stands for the layer, as its sizes say; else the last one."""
+    sites = SiteMap(copy.project, read_migration(copy.project))
+    site = Site("activation", (0,), 0, (Event("", 0, 20, "silu"), 0))
+    sites.sites = [site]
+    gelu, pad = ((Event("", 0, 20, name), 0) for name in ("gelu", "pad"))
+    assert sites.resolved([gelu, pad], lambda site, key: key == gelu) == {site: gelu}
+    assert sites.resolved([gelu, pad]) == {site: pad}
 
 
 def test_moved_lines() -> None:

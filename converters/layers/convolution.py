@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from converters import padding as pad
 from converters.arrangement import SPATIAL
+from converters.errors import Unsupported
 from converters.graph import Value
 from converters.layer import LayerHandle, compact
 from converters.registry import converts
@@ -187,7 +188,11 @@ def convolve(
 
 
 def spread(sizes: Sizes, rank: int) -> tuple[int, ...]:
-    """One number for each axis."""
+    """One number for each axis. Raises Unsupported for a list of another length."""
+    if not isinstance(sizes, int) and len(sizes) != rank:
+        raise Unsupported(
+            f"its config says {list(sizes)} where {rank} sizes are expected", "check that the file is not damaged"
+        )
     return (sizes,) * rank if isinstance(sizes, int) else tuple(sizes)
 
 

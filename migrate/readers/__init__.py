@@ -109,6 +109,8 @@ def _graph(
     config: Mapping[str, Any], version: Version, store: TreeStore | LegacyStore, input_shape: Shape | None
 ) -> tuple[Graph, list[str], dict[str, str]]:
     """The graph, the paths of the arrays that belong to it, and those of copies of some."""
+    if config.get("class_name") is None:
+        raise malformed("it states no class_name")
     if not is_model(config):
         raise UserError(
             f"the model is of a class of its own, {str(config.get('class_name'))!r:.80}",

@@ -12,7 +12,16 @@ from safetensors.numpy import save_file
 from converters.errors import UserError
 from converters.training.piece import HOMES
 from migrate.outputs import by_key
-from migrate.pipeline import Conversion, Progress, Translation, check_name, class_name_for, count_layers, translate
+from migrate.pipeline import (
+    Conversion,
+    Progress,
+    Translation,
+    check_name,
+    class_name_for,
+    count_layers,
+    odd_weights,
+    translate,
+)
 from migrate.readers import Source, read
 from migrate.readers.version import parse_version
 from migrate.scaffold import typed
@@ -57,13 +66,14 @@ def scaffold_file(
         with new_folder(folder, overwrite=overwrite, needed=sum(map(nbytes, expressions.values()))) as beside:
             for file, text in files.items():
                 (beside / file).write_text(text)
-            write_safetensors(beside / "weights.safetensors", expressions, source.arrays.read)
+            infinite = write_safetensors(beside / "weights.safetensors", expressions, source.arrays.read)
             if training.state:
                 save_file(dict(training.state), beside / "optimizer.safetensors")
             written = sorted(file.name for file in beside.iterdir())
     return Conversion(
         folder, project.class_name, "direct", count_layers(source.graph), project.counts(),
         count_permutes(project.graph), time.perf_counter() - start, written, project.drift,
+        notes=odd_weights(project, infinite),
     )  # fmt: skip
 
 

@@ -44,7 +44,14 @@ def check_layers(emitted: Emitted, bundle: Bundle, dtype: str) -> tuple[Check, l
     sites = SiteMap(emitted.folder, emitted.migration)
     recorded = matched(sites, bundle)
     events = _events(emitted, bundle)
-    places = {site: key for site, key in sites.resolved(events).items() if key is not None}
+    expected = {item.site: item.tensor for item in recorded}
+
+    def fits(site: Site, key: Key) -> bool:
+        """Whether a tensor may be what the original's layer gave: its sizes are the same, in whatever order."""
+        given = bundle.tensor("float64", expected[site]).shape if site in expected else ()
+        return sorted(events[key]) == sorted(given)
+
+    places = {site: key for site, key in sites.resolved(list(events), fits).items() if key is not None}
     leaks = {leak["layer"]: float(leak["size"]) for leak in bundle.leaks if leak["what"] == "layers"}
     comparing = _Comparing(bundle, dtype, leaks, recorded, places)
     inherited = comparing.run(emitted, replace=False)
@@ -80,12 +87,12 @@ def _notes(sites: SiteMap, recorded: Sequence[Recorded], bundle: Bundle) -> tupl
     return (*notes, *leak_notes(bundle, "layers"))
 
 
-def _events(emitted: Emitted, bundle: Bundle) -> list[Key]:
-    """Every tensor that the model makes, in order, as far as it runs."""
-    events: list[Key] = []
+def _events(emitted: Emitted, bundle: Bundle) -> dict[Key, tuple[int, ...]]:
+    """The shape of every tensor that the model makes, in order, as far as it runs."""
+    events: dict[Key, tuple[int, ...]] = {}
 
     def seen(event: Event, index: int, tensor: torch.Tensor) -> torch.Tensor:
-        events.append((event, index))
+        events[event, index] = tuple(tensor.shape)
         return tensor
 
     _run(emitted, bundle, Recorder(emitted.model, seen))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -49,6 +49,9 @@ class Site:
         return tensor.permute(*self.order).contiguous() if self.order else tensor
 
 
+Fits = Callable[[Site, Key], bool]
+
+
 def _features(order: Mapping[str, Any]) -> np.ndarray[Any, Any]:
     """Which feature of Keras each feature of a flattened tensor is."""
     flat = Flat(order["rank"], tuple(Block(tuple(sizes), tuple(axes)) for sizes, axes in order["blocks"]))
@@ -92,28 +95,32 @@ class SiteMap:
         """The text of an event's line."""
         return self.text[event.line - 1].strip() if 0 < event.line <= len(self.text) else ""
 
-    def resolved(self, events: Sequence[Key]) -> dict[Site, Key | None]:
+    def resolved(self, events: Sequence[Key], fits: Fits = lambda site, key: True) -> dict[Site, Key | None]:
         """The event of each site in a run; None if an edit has removed it.
 
-        A line that calls another function than it did: what stands in the place of the function is taken for it.
+        A line that calls another function than it did: what stands in the place of the function is taken for it, of
+        several what `fits` the shape that the original's layer gave.
         """
         at = {_address(key): position for position, key in enumerate(events)}
         found = {site: at.get(_address(site.key)) for site in self.sites if site.key is not None}
         for number, (site, position) in enumerate(list(found.items())):
             if position is None and site.key is not None:
-                found[site] = self._substitute(site.key, events, list(found.items()), number)
+                found[site] = self._substitute(site, events, list(found.items()), number, fits)
         return {site: None if position is None else events[position] for site, position in found.items()}
 
     def _substitute(
-        self, wanted: Key, events: Sequence[Key], found: Sequence[tuple[Site, int | None]], number: int
+        self, lost: Site, events: Sequence[Key], found: Sequence[tuple[Site, int | None]], number: int, fits: Fits
     ) -> int | None:
         """The last function on the same line that no site claims, between the sites before and behind it."""
+        wanted = lost.key
+        assert wanted is not None
         near = [(n, p) for n, (site, p) in enumerate(found) if p is not None and _same_line(site.key, wanted)]
         start = max((p for n, p in near if n < number), default=-1)
         stop = min((p for n, p in near if n > number and p > start), default=len(events))
         claimed = {position for _, position in found}
         free = [p for p in range(start + 1, stop) if p not in claimed and _could_be(events[p], wanted)]
-        return free[-1] if free else None
+        fitting = [p for p in free if fits(lost, events[p])]
+        return next(reversed(fitting or free), None)
 
 
 def _address(key: Key | None) -> Any:
