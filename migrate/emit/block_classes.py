@@ -209,14 +209,29 @@ def _declared(template: Template) -> Iterator[str]:
 
 
 def _docstring(template: Template, arguments: list[str]) -> str:
-    graph = template.graph
-    inputs = [_shape(v, template, "in_channels") for v in values(graph.inputs)]
-    text = classes.interface(inputs, [_result(v, template) for v in values(graph.outputs)], arguments)
+    taken, made = _any_size(template, values(template.graph.inputs), values(template.graph.outputs))
+    inputs = [_shape(v, template, "in_channels") for v in taken]
+    text = classes.interface(inputs, [_result(v, template) for v in made], arguments)
     prefixes = list(dict.fromkeys(filter(None, template.prefixes)))  # in the order of the model
     if prefixes:
         told = f" Keras: `{prose(prefixes[0])}`" + (f" to `{prose(prefixes[-1])}`." if len(prefixes) > 1 else ".")
         text += told if len(text) + len(told) <= DOCSTRING_AT_MOST else ""
     return text
+
+
+def _any_size(template: Template, taken: list[Value], made: list[Value]) -> tuple[list[Value], list[Value]]:
+    """What goes in and out, with open sizes where it is one image that keeps its size or is divided."""
+    whole = [*taken, *made]
+    if len(whole) != 2 or any(v.rank != 4 or v.arrangement != taken[0].arrangement for v in whole):
+        return taken, made
+    sides = [axis for axis, keras in enumerate(getattr(taken[0].arrangement, "axes", ())) if keras in (1, 2)]
+    kept = all(taken[0].sizes[axis] == made[0].sizes[axis] for axis in sides)
+    if template.shrinking == "?" or not (kept or template.shrinking):
+        return taken, made
+    opened = [
+        replace(v, shape=tuple(None if axis in sides else size for axis, size in enumerate(v.sizes))) for v in whole
+    ]
+    return opened[:1], opened[1:]
 
 
 def _result(value: Value, template: Template) -> str:
