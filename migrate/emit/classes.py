@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from converters.graph import Call, Function, Graph, Module, Value, values
+from converters.graph import Function, Graph, Module, Value, values
 from converters.weights import Constant
 from migrate.blocks.expressions import Parameter
 from migrate.emit.body import LINE_LENGTH, Body, Statement
 from migrate.emit.head import Head
+from migrate.emit.layers import ONE_BIAS, flattened, one_bias
 from migrate.emit.literals import literal, prose
 from migrate.emit.names import Names, argument_names
 from migrate.emit.partials import Partials
@@ -26,8 +27,6 @@ from migrate.interpret import resolve
 NUMBERS_AT_MOST = 32
 GROWING_AT_LEAST = 3
 TYPES_AT_MOST = 6
-ONE_BIAS = "bias_hh"  # of nn.LSTM, nn.GRU and nn.RNN, where Keras has one bias only
-REPEATED = 3
 RANDOM_BIAS = {"nn.LSTM", "nn.RNN"}  # a bias that is frozen at zero does not start there
 FLOAT, INT, BOOL = "float", "int", "bool"
 
@@ -206,32 +205,6 @@ class Writer:
             "            module.eval()",
             "        return self",
         )
-
-
-def flattened(graph: Graph) -> dict[str, str]:
-    """`64 * 4 * 4` for the inputs of a layer that reads flattened images, by the layer's key."""
-    makers = {call.outputs: call for call in graph.nodes if isinstance(call, Call) and isinstance(call.outputs, Value)}
-    modules = {module.key: module for module in graph.modules}
-    found = {}
-    for call in graph.nodes:
-        if not isinstance(call, Call) or call.kind != "module" or modules[call.target].constructor != "nn.Linear":
-            continue
-        maker = makers.get(call.args[0])
-        while maker is not None and maker.kind == "module" and modules[maker.target].constructor == "nn.Dropout":
-            maker = makers.get(maker.args[0])
-        if maker is None or maker.target != "flatten" or maker.args[1:] != (1,):
-            continue
-        sizes = [size for size in maker.args[0].sizes[1:] if size != 1]
-        if len(sizes) > 1 and None not in sizes:
-            found[call.target] = " * ".join(map(str, sizes))
-    return found
-
-
-def one_bias(graph: Graph) -> set[str]:
-    """The keys of recurrent layers, where they are many and the second bias of all of them stays zero."""
-    held = [m for m in graph.modules if any(ONE_BIAS in name for name in m.state) or m.graph is not None]
-    alike = all(m.frozen == {name for name in m.state if ONE_BIAS in name} and m.trainable and m.frozen for m in held)
-    return {m.key for m in held} if alike and len(held) >= REPEATED and len({m.comment for m in held}) == 1 else set()
 
 
 def _step(one: Module, other: Module) -> tuple[str, int] | None:
