@@ -144,6 +144,20 @@ def test_zeros_at_hidden_steps_where_somebody_sees_them(
     torch.testing.assert_close(found[0], found[1])
 
 
+@pytest.mark.parametrize(
+    ("layers", "once"),
+    [("LSTM, LSTM, LSTM", True), ("LSTM, LSTM, GRU", False), ("LSTM, LSTM", False)],  # the second bias of a GRU learns
+)
+def test_a_bias_that_stays_zero_is_said_once(bench: Bench, tmp_path: Path, layers: str, once: bool) -> None:
+    stack = ", ".join(f"{name}(3, return_sequences=True)" for name in layers.split(", "))
+    migrate.convert(Path(bench.ask(case(f"biases {layers}", stack, (5, 2)))["paths"][0]), tmp_path / "out")
+    text = (tmp_path / "out" / "model.py").read_text()
+    assert ("self.named_parameters()" in text) is once and text.count("requires_grad_") == (1 if once else 2), text
+    model = migrate.load(tmp_path / "out")
+    learn = [p.requires_grad for name, p in model.named_parameters() if "bias_hh" in name]
+    assert learn == ["GRU" in name for name in layers.split(", ")]
+
+
 # -- what modules do -------------------------------------------------------------------------------------
 
 

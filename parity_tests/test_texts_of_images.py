@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from converters.errors import UserError
 from converters.graph import Graph
+from converters.local import padding
 from migrate.emit.names import flat_names
 from migrate.emit.selfcheck import check
 from migrate.emit.written import Written, write
@@ -131,3 +133,43 @@ def test_names_that_say_the_kind_only_are_told_apart_by_place(bench: Bench, last
     text = written(bench, ENDS.format(last), (8, 8, 3)).text.text
     assert ("self.stem_conv(" in text and "self.head_conv(" in text) is told, text
     assert ("self.conv1(" in text and "self.mix(" in text) is not told, text
+
+
+@pytest.mark.parametrize(
+    ("between", "product"),
+    [
+        ("Flatten(), Dropout(0.5)", True),
+        ("GlobalAveragePooling2D()", False),
+        ("Flatten(), BatchNormalization()", False),
+    ],
+)
+def test_what_was_flattened_is_told(bench: Bench, between: str, product: bool) -> None:
+    text = written(bench, f"Conv2D(5, 3), {between}, Dense(2)", (6, 7, 3)).text.text
+    assert ("nn.Linear(5 * 4 * 5, 2)" in text) is product, text
+
+
+def test_zeros_stand_with_the_layer_that_reads_them(bench: Bench) -> None:
+    units = "Conv2D(4, 3, strides=2, padding='same', use_bias=False), BatchNormalization(), ReLU(), Dropout(0.1)"
+    text = written(bench, f"{units}, {units}, {units}, Flatten(), Dense(2)", (32, 32, 3)).text.text
+    assert text.count("(F.pad(x, (0, 1, 0, 1)))") == 3 and "33" not in text, text
+    twice = (
+        "lambda x: (lambda p: Concatenate()([Conv2D(4, 3)(p), Conv2D(5, 3)(p)]))(ZeroPadding2D(((0, 1), (0, 1)))(x))"
+    )
+    assert "x = F.pad(x, (0, 1, 0, 1))" in written(bench, twice, (8, 8, 3)).text.text  # two read them
+
+
+@pytest.mark.parametrize(("kernel", "stride", "short"), [(3, 2, True), (1, 2, False), ((3, 5), 2, False)])
+def test_a_square_window_of_an_image_pads_in_the_short_way(
+    bench: Bench, kernel: int | tuple[int, int], stride: int, short: bool
+) -> None:
+    model = f"Conv2D(4, {kernel}, strides={stride}, padding='same'), GlobalAveragePooling2D()"
+    text = written(bench, model, (None, None, 3)).text.text
+    assert ("def pad_image" in text) is short and ("def pad_same" in text) is not short, text
+
+
+def test_the_short_way_pads_as_the_long_one_does() -> None:
+    for kernel, stride in ((1, 1), (2, 2), (3, 2), (4, 3), (5, 2), (7, 4)):
+        for height, width in ((1, 2), (5, 8), (9, 4), (12, 7)):
+            x = torch.randn(1, 2, height, width)
+            long = padding.pad_same(x, (kernel, kernel), (stride, stride))
+            assert torch.equal(padding.pad_image(x, kernel, stride), long)

@@ -168,7 +168,10 @@ def convolve(
     widths = pad.symmetric(pairs) if pairs is not None else None
     if layer.shared and any(s > 1 for s in window.stride):
         widths = None  # at another call the sizes, and with them the padding, may be others
-    if pairs is None:
+    (reach, *others), (stride, *_) = window.reach, window.stride
+    if pairs is None and others == [reach] and window.stride == (stride, stride) and reach >= stride:
+        x = layer.function("local.pad_image", x, reach, stride)
+    elif pairs is None:
         x = layer.function("local.pad_same", x, window.reach, window.stride)
     elif widths is None:
         x = layer.function("F.pad", x, pad.for_pad(pairs))

@@ -14,6 +14,12 @@ def pad_same(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], value:
     return F.pad(x, widths, value=value)
 
 
+def pad_image(x: Tensor, kernel: int, stride: int) -> Tensor:
+    """Pads (N, C, H, W) for ceil(size / stride) outputs of kernels no smaller than strides; the odd cell goes last."""
+    height, width = (kernel - stride + -size % stride for size in x.shape[2:])
+    return F.pad(x, (width // 2, width - width // 2, height // 2, height - height // 2))
+
+
 def average_pool_same(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
     """Average pooling of (N, C, ...) under Keras' `same`: cells that are added do not count."""
     pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[len(kernel) - 1]

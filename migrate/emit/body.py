@@ -88,6 +88,7 @@ class Body:
         self.branches = dict(_branches(self.calls))
         self.second = {call.operands[1] for call in self.calls if self._is_block(call) and len(call.operands) == 2}
         self.pending: dict[Value, Expression] = {}
+        self.padded: dict[Value, Expression] = {}  # what stands within a padding
         self.names: dict[Value, str] = dict(zip(values(self.graph.inputs), self.arguments, strict=True))
         self.shown = {self.comment(v) for v in values(self.graph.inputs)}
 
@@ -238,7 +239,7 @@ class Body:
         heavy = self._is_heavy(call)
         for operand in call.operands:
             if operand in self.pending and heavy and self.pending[operand].heavy:
-                self._assign(operand, self.pending.pop(operand))
+                self._settle(operand)
         expression = self._render(call, heavy)
         room = self._room(call)
         while len(expression.text) > room or expression.depth > NESTING_AT_MOST:
@@ -248,11 +249,29 @@ class Body:
             longest = max(waiting, key=lambda v: len(self.pending[v].text))
             if len(self.pending[longest].text) < 12 and expression.depth <= NESTING_AT_MOST:
                 break
-            self._assign(longest, self.pending.pop(longest))
+            self._settle(longest)
             expression = self._render(call, heavy)
         for operand in call.operands:
-            self.pending.pop(operand, None)
+            before = self.pending.pop(operand, None)
+            if before is not None and self._pads(call):
+                self.padded[operand] = before
         return expression
+
+    def _settle(self, value: Value) -> None:
+        """A variable for what waits to be written into an expression; zeros around it stay with what reads them."""
+        expression = self.pending.pop(value)
+        call = expression.calls[-1]
+        inside = call.operands[0] if call.operands else value
+        if not self._pads(call) or inside not in self.padded:
+            self._assign(value, expression)
+            return
+        self._assign(inside, self.padded.pop(inside))
+        self.pending[value] = self._render(call, heavy=False)
+
+    def _pads(self, call: Call) -> bool:
+        return call.target == "F.pad" or (
+            call.kind == "module" and self.modules[call.target].constructor == "nn.ZeroPad2d"
+        )
 
     def _room(self, call: Call) -> int:
         """How long an expression may be: with the comment of what it makes, it is still one line."""

@@ -17,6 +17,7 @@ from converters.weights import Constant
 from migrate.blocks.expressions import Parameter
 from migrate.emit.body import LINE_LENGTH, Body, Statement
 from migrate.emit.head import Head
+from migrate.emit.layers import ONE_BIAS, flattened, one_bias
 from migrate.emit.literals import literal, prose
 from migrate.emit.names import Names, argument_names
 from migrate.emit.partials import Partials
@@ -97,14 +98,23 @@ class Writer:
 
     def _definitions(self, graph: Graph, head: Head | None = None) -> Iterator[str]:
         """The lines of `__init__`; what is to be said about several modules is said once."""
-        said = set()
+        said, flat = set(), flattened(graph)
+        once = one_bias(graph)
         for module in graph.modules:
             if module.key in graph.borrowed:
                 continue
-            if module.comment and module.comment not in said:
+            if module.comment and module.comment not in said and module.key not in once:
                 yield f"# {prose(module.comment, 110)}"
             said.add(module.comment)
-            yield from self.definition(head.changed(module) if head is not None else module, graph)
+            module = head.changed(module) if head is not None else module
+            if module.key in flat:
+                module = replace(module, args=(Parameter(flat[module.key]), *module.args[1:]))
+            yield from self.definition(replace(module, frozen=frozenset()) if module.key in once else module, graph)
+        if once:
+            yield f"# {prose(next(module.comment for module in graph.modules if module.key in once), 110)}"
+            yield "for name, bias in self.named_parameters():"
+            yield f'    if "{ONE_BIAS}" in name:'
+            yield "        bias.requires_grad_(False).zero_()"
         if graph.ties:
             yield "# One layer in Keras, in two places: the same weights under both names."
         for target, source in graph.ties:

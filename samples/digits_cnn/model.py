@@ -18,12 +18,13 @@ class DigitsCNN(nn.Module):
         self.conv2 = nn.Conv2d(32, 64, 3, stride=2, bias=False)
         self.bn2 = BatchNorm(64)
         self.dropout = nn.Dropout(0.3)
-        self.digit = nn.Linear(1024, num_classes)
+        self.digit = nn.Linear(64 * 4 * 4, num_classes)
 
     def logits(self, image: Tensor) -> Tensor:
-        x = F.pad(F.relu(self.bn1(self.conv1(image * 0.0625)), inplace=True), (0, 1, 0, 1))  # (N, 32, 9, 9)
-        x = self.dropout(F.relu(self.bn2(self.conv2(x)), inplace=True).flatten(1))  # (N, 1024)
-        return self.digit(x)
+        """Before the softmax: what cross_entropy expects."""
+        x = F.relu(self.bn1(self.conv1(image * 0.0625)), inplace=True)  # (N, 32, 8, 8)
+        x = F.relu(self.bn2(self.conv2(F.pad(x, (0, 1, 0, 1)))), inplace=True).flatten(1)  # (N, 1024)
+        return self.digit(self.dropout(x))
 
     def forward(self, image: Tensor) -> Tensor:
         return self.logits(image).softmax(dim=-1)
