@@ -132,3 +132,25 @@ def test_names_that_say_the_kind_only_are_told_apart_by_place(bench: Bench, last
     text = written(bench, ENDS.format(last), (8, 8, 3)).text.text
     assert ("self.stem_conv(" in text and "self.head_conv(" in text) is told, text
     assert ("self.conv1(" in text and "self.mix(" in text) is not told, text
+
+
+@pytest.mark.parametrize(
+    ("pool", "sliced"),
+    [("AveragePooling2D(1, 2)", True), ("MaxPooling2D(1, 2)", False), ("AveragePooling2D(2, 2)", False)],
+)
+def test_an_average_of_one_pixel_is_a_slice(bench: Bench, pool: str, sliced: bool) -> None:
+    text = written(bench, f"{pool}, Conv2D(4, 1), Flatten(), Dense(2)", (8, 8, 3)).text.text
+    assert ("x[..., ::2, ::2]" in text) is sliced and ("pool2d(" in text) is not sliced, text
+
+
+@pytest.mark.parametrize(("other", "folded"), [("Conv2D(4, 3)", True), ("MaxPooling2D(3, 1)", False)])
+def test_zeros_that_only_convolutions_read_are_their_padding(bench: Bench, other: str, folded: bool) -> None:
+    model = f"lambda x: (lambda y: Concatenate()([Conv2D(4, 3)(y), {other}(y)]))(ZeroPadding2D(1)(x))"
+    text = written(bench, model, (8, 8, 3)).text.text
+    assert (text.count("padding=1") == 2) is folded and ("F.pad(" in text) is not folded, text
+
+
+def test_a_sum_with_itself_is_twice(bench: Bench) -> None:
+    model = "lambda x: Dense(2)((lambda y: Add()([y, y]))(Dense(3, activation='tanh')(x)))"
+    text = written(bench, model, (4,)).text.text
+    assert "2 * " in text and " + " not in text, text
