@@ -11,6 +11,7 @@ from migrate.emit.selfcheck import check
 from migrate.emit.written import Written, write
 from parity_tests.case import case
 from parity_tests.conftest import Bench
+from parity_tests.goldens.models import DOUBLE
 from parity_tests.test_blocks import flat_graph
 
 
@@ -132,6 +133,13 @@ def test_names_that_say_the_kind_only_are_told_apart_by_place(bench: Bench, last
     text = written(bench, ENDS.format(last), (8, 8, 3)).text.text
     assert ("self.stem_conv(" in text and "self.head_conv(" in text) is told, text
     assert ("self.conv1(" in text and "self.mix(" in text) is not told, text
+
+
+def test_one_level_is_no_u_net(bench: Bench) -> None:
+    """Two are: see the golden."""
+    model = f"lambda x: (lambda d: (lambda a: Conv2D(2, 1)(d(Concatenate()([UpSampling2D()(d(MaxPooling2D()(a), 16)), a]), 8)))(d(x, 8)))({DOUBLE})"
+    text = written(bench, model, (16, 16, 3)).text.text
+    assert "self.conv1 = DoubleConv(3, 8)" in text and "down" not in text, text
 
 
 @pytest.mark.parametrize(
