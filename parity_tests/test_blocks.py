@@ -124,6 +124,88 @@ def test_one_projection_among_identities(bench: Bench) -> None:
     assert "return F.relu(self.shortcut(x) + self.bn2(self.conv2(y)), inplace=True)" in text, text
 
 
+UNIT = "(lambda x, n, k: Activation('relu')(BatchNormalization()(Conv2D(n, k, padding='same', use_bias=False)(x))))"
+POOL = "AveragePooling2D(3, strides=1, padding='same')(x)"
+FOUR = f"Concatenate()([{UNIT}(x, 4, 1), {UNIT}({UNIT}(x, 4, 1), 6, 3), {UNIT}({POOL}, 4, 1)])"
+OTHER = f"Concatenate()([{UNIT}({UNIT}(x, 2, 1), 4, 5), {UNIT}({UNIT}({UNIT}(x, 4, 1), 6, 3), 8, 3), MaxPooling2D(3, 1, 'same')(x)])"
+# Of the second branch, the third is a part: neither is a chain of its own.
+KNOTTED = f"(lambda y: Concatenate()([{UNIT}(x, 4, 1), {UNIT}(y, 4, 3), y]))({UNIT}(x, 6, 1))"
+
+
+def branching(*blocks: str) -> str:
+    body = "x"
+    for block in blocks:
+        body = f"(lambda x: {block})({body})"
+    return f"lambda x: Dense(3)(GlobalAveragePooling2D()({body}))"
+
+
+def text_of(bench: Bench, model: str, *inputs: tuple[int, ...]) -> str:
+    built = bench.ask(case(model, model, *inputs, options={"batches": [1]}))
+    done = write(flat_graph(built["paths"][0]), "Net", "test")
+    assert not done.refused
+    return done.text.text
+
+
+def test_branches_are_named_by_their_place(bench: Bench) -> None:
+    text = text_of(bench, branching(FOUR, FOUR, FOUR), (8, 8, 14))
+    assert "torch.cat([self.branch1(x), self.branch2(x), self.branch3(x)], dim=1)" in text, text
+    assert "self.branch2 = nn.Sequential(ConvBNReLU(14, 4), ConvBNReLU(4, 6, 3))" in text, text
+    assert "nn.Sequential(nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False), ConvBNReLU(14, 4))" in text
+
+
+def test_what_two_branches_read_is_neither(bench: Bench) -> None:
+    text = text_of(bench, branching(KNOTTED, KNOTTED, KNOTTED), (8, 8, 14))
+    assert "nn.Sequential(ConvBNReLU" not in text and "torch.cat([self.branch1(x), self.branch2(y), y]" in text, text
+
+
+def test_what_stands_alone_among_blocks_is_a_class(bench: Bench) -> None:
+    text = text_of(bench, branching(FOUR, FOUR, FOUR, OTHER), (8, 8, 14))
+    assert "class InceptionB(nn.Module):" in text and "self.block = InceptionB(14)" in text, text
+    assert text.count("torch.cat(") == 2, text
+
+
+def test_what_stands_alone_among_other_blocks_is_none(bench: Bench) -> None:
+    residual = f"Add()([x, {UNIT}({UNIT}(x, 14, 3), 14, 3)])"
+    text = text_of(bench, branching(residual, residual, residual, OTHER), (8, 8, 14))
+    assert "Inception" not in text and "Reduction" not in text, text
+
+
+CONV = "(lambda x, n, k: BatchNormalization()(Conv2D(n, k, padding='same', use_bias=False)(x)))"
+SUM = f"(lambda a, b: Add()([{CONV}(a, 4, 3), {CONV}(b, 4, 5)]))"
+GRIDS = (
+    "Concatenate()([Conv2D(2, 1, use_bias=False)(AveragePooling2D(1, 2)(p)), Conv2D(2, 1, use_bias=False)("
+    "AveragePooling2D(1, 2)(Cropping2D(((1, 0), (1, 0)))(ZeroPadding2D(((0, 1), (0, 1)))(p))))])"
+)
+
+
+def cell(x: str, p: str, reduce: bool) -> str:
+    adjusted = f"(lambda p: BatchNormalization()({GRIDS}))({p})" if reduce else f"{CONV}({p}, 4, 1)"
+    inner = (
+        f"Activation('relu')(Concatenate()([p, {SUM}(h, p), {SUM}(p, p), {SUM}(h, h), Add()([h, {CONV}(h, 4, 3)])]))"
+    )
+    return f"(lambda h, p: {inner})({CONV}({x}, 4, 1), {adjusted})"
+
+
+def cells(halvings: int, count: int) -> str:
+    """After each halving cells that read the two before them: the first of them finds what is older at twice the size."""
+    steps = "".join(
+        "v.append(MaxPooling2D()(v[-1])) or "
+        + "".join(f"v.append({cell('v[-1]', f'v[-{2 + (n == 0)}]', n == 0)}) or " for n in range(count))
+        for _ in range(halvings)
+    )
+    return f"lambda x: (lambda v: {steps} Dense(3)(GlobalAveragePooling2D()(v[-1])))([x, Conv2D(20, 1)(Conv2D(5, 1)(Conv2D(5, 3, padding='same')(x)))])"
+
+
+def test_cells_read_the_two_before_them(bench: Bench) -> None:
+    """All of them are one class, the last one too, which nobody reads but the end of the model."""
+    text = text_of(bench, cells(2, 3), (8, 8, 20))
+    assert "def forward(self, x: Tensor, previous: Tensor) -> Tensor:" in text, text
+    assert "x, previous = self.cell2(x, y), x" in text and "x = self.cell6(x, previous)" in text, text
+    assert text.count("= Cell(") == 6, text
+    assert "FactorizedReduction(" in text and "if reduce_previous" in text and text.count("reduce_previous=True") == 2
+    assert "self.conv1(x[..., ::2, ::2])" in text, text
+
+
 # A chain, what is put at its end, and the lines of the first text that may change: the last, where it returned.
 GROWING = {
     "a chain": ("Dense(8, activation='relu'), Dense(4)", "Dense(3)", 1),

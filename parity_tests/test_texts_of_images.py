@@ -13,6 +13,7 @@ from migrate.emit.selfcheck import check
 from migrate.emit.written import Written, write
 from parity_tests.case import case
 from parity_tests.conftest import Bench
+from parity_tests.goldens.models import DOUBLE
 from parity_tests.test_blocks import flat_graph
 
 
@@ -173,3 +174,32 @@ def test_the_short_way_pads_as_the_long_one_does() -> None:
             x = torch.randn(1, 2, height, width)
             long = padding.pad_same(x, (kernel, kernel), (stride, stride))
             assert torch.equal(padding.pad_image(x, kernel, stride), long)
+
+
+def test_one_level_is_no_u_net(bench: Bench) -> None:
+    """Two are: see the golden."""
+    model = f"lambda x: (lambda d: (lambda a: Conv2D(2, 1)(d(Concatenate()([UpSampling2D()(d(MaxPooling2D()(a), 16)), a]), 8)))(d(x, 8)))({DOUBLE})"
+    text = written(bench, model, (16, 16, 3)).text.text
+    assert "self.conv1 = DoubleConv(3, 8)" in text and "down" not in text, text
+
+
+@pytest.mark.parametrize(
+    ("pool", "sliced"),
+    [("AveragePooling2D(1, 2)", True), ("MaxPooling2D(1, 2)", False), ("AveragePooling2D(2, 2)", False)],
+)
+def test_an_average_of_one_pixel_is_a_slice(bench: Bench, pool: str, sliced: bool) -> None:
+    text = written(bench, f"{pool}, Conv2D(4, 1), Flatten(), Dense(2)", (8, 8, 3)).text.text
+    assert ("x[..., ::2, ::2]" in text) is sliced and ("pool2d(" in text) is not sliced, text
+
+
+@pytest.mark.parametrize(("other", "folded"), [("Conv2D(4, 3)", True), ("MaxPooling2D(3, 1)", False)])
+def test_zeros_that_only_convolutions_read_are_their_padding(bench: Bench, other: str, folded: bool) -> None:
+    model = f"lambda x: (lambda y: Concatenate()([Conv2D(4, 3)(y), {other}(y)]))(ZeroPadding2D(1)(x))"
+    text = written(bench, model, (8, 8, 3)).text.text
+    assert (text.count("padding=1") == 2) is folded and ("F.pad(" in text) is not folded, text
+
+
+def test_a_sum_with_itself_is_twice(bench: Bench) -> None:
+    model = "lambda x: Dense(2)((lambda y: Add()([y, y]))(Dense(3, activation='tanh')(x)))"
+    text = written(bench, model, (4,)).text.text
+    assert "2 * " in text and " + " not in text, text

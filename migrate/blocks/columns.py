@@ -85,7 +85,8 @@ class Columns:
         copied = self.pattern.copies.slots if self.pattern.copies is not None else ()
         choices = self.pattern.choices
         chosen = {
-            n: Test(self.parameters.new(list(self.pattern.slots[n].present), self._choice(n)).name) for n in choices
+            n: Test(self.parameters.new(list(self.pattern.slots[self.lead(n)].present), self._choice(n)).name)
+            for n in choices
         }
         done = {*copied, *choices, *choices.values()}
         optional = [(n, slot) for n, slot in enumerate(self.pattern.slots) if slot.optional and n not in done]
@@ -175,12 +176,20 @@ class Columns:
         refs = self.pattern.flow.operands[number] if self.pattern.flow is not None else ()
         return any(ref[0] >= 0 and "_pool" in self.pattern.slots[ref[0]].first.target for ref in refs)
 
+    def lead(self, number: int) -> int:
+        """Of two layers of which each member has one, that which the flag asks for: what makes images smaller."""
+        other = self.pattern.choices[number]
+        return other if self._shrinks(other) and not self._shrinks(number) else number
+
+    def _shrinks(self, number: int) -> bool:
+        graph = self.pattern.modules[self.pattern.slots[number].first.target].graph
+        return graph is not None and graph.block is not None and bool(graph.block.template.shrinking)
+
     def _choice(self, number: int) -> str:
         """The flag that says which of two layers a block has: nothing else of it tells."""
-        flow, module = self.pattern.flow, self.pattern.modules[self.pattern.slots[number].first.target]
+        flow = self.pattern.flow
         assert flow is not None
-        shrinks = module.graph is not None and module.graph.block is not None and module.graph.block.template.shrinking
-        verb = "reduce" if shrinks else "project"
+        verb = "reduce" if self._shrinks(self.lead(number)) else "project"
         return f"{verb}_previous" if flow.operands[number][0] == (-1, 1) else verb
 
     def _flag(self, number: int, slot: Slot) -> str:

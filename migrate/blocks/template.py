@@ -256,7 +256,8 @@ class _Builder:
     def _chosen(self, number: int, condition: Condition) -> None:
         """One of two layers as one attribute."""
         other = self.pattern.choices[number]
-        made = tuple(module for n in (number, other) if (module := self._as_module(n)) is not None)
+        order = (number, other) if self.columns.lead(number) == number else (other, number)
+        made = tuple(module for n in order if (module := self._as_module(n)) is not None)
         module = _stateless(f"{number}|{other}", EITHER, (), {}, self.pattern.slots[number].first)
         module = replace(module, graph=Graph("", (), (), modules=made, sequential=True))
         self._attach(module, [number, other], condition)

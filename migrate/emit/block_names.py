@@ -8,6 +8,7 @@ from collections import Counter
 from converters.graph import Call, Graph, Module, values
 from migrate.blocks.prefixes import common_words, layer_name, own_name, stage_of
 from migrate.blocks.template import EITHER, Template, Use
+from migrate.emit.hourglass import hourglass
 from migrate.emit.names import Names, Numbers, attribute_of, class_name_of, identifier, kind_of, unique
 from migrate.emit.structure import block_class, lettered
 
@@ -57,7 +58,7 @@ class Namer:
         for module in graph.modules:
             self._attribute(module, first, prefix)
         numbers = Numbers(first.count)
-        ends = self._ends(graph)
+        ends = self._ends(graph) | hourglass(graph)
         for module in graph.modules:
             plain = self._attribute(module, numbers, prefix)
             plain = ends.get(module.key) or (without_doubles(plain) if graph.block is None else plain)

@@ -28,13 +28,17 @@ OUTPUTS = {
 # What is made of a mask.
 MASKS = {"~": "padding", "flip": "reversed_mask"}
 # What a variable is called after what was done to it, where `x` and `y` are taken.
-DEEDS = {"F.pad": "padded", "F.max_pool2d": "pooled", "F.avg_pool2d": "pooled", "F.relu": "relu"}
+DEEDS = {
+    "F.pad": "padded", "F.max_pool2d": "pooled", "F.avg_pool2d": "pooled", "F.relu": "relu",
+    "F.interpolate": "upsampled",
+}  # fmt: skip
 PREVIOUS = "previous"  # the second argument of blocks that read the two before them
 BRANCHES_AT_LEAST = 3
 JOINS = {"torch.cat", "+", "*"}
 LINE_LENGTH = 120
 EXPRESSION_AT_MOST = 96  # columns of an expression before it is broken up
 NESTING_AT_MOST = 5
+DEEP = 3  # calls within each other
 SMALL = 2  # modules of a block that may stand within an expression
 # Python's precedence, loosest first.
 PRECEDENCE = {
@@ -238,7 +242,8 @@ class Body:
         """The expression of a call; operands that would make it hard to read become variables first."""
         heavy = self._is_heavy(call)
         for operand in call.operands:
-            if operand in self.pending and heavy and self.pending[operand].heavy:
+            waits = self.pending.get(operand)
+            if waits is not None and ((heavy and waits.heavy) or (call.target == "torch.cat" and self._is_deep(waits))):
                 self._settle(operand)
         expression = self._render(call, heavy)
         room = self._room(call)
@@ -272,6 +277,10 @@ class Body:
         return call.target == "F.pad" or (
             call.kind == "module" and self.modules[call.target].constructor == "nn.ZeroPad2d"
         )
+
+    def _is_deep(self, expression: Expression) -> bool:
+        """Whether a block stands in the midst of it: a line of its own, before it is put beside another value."""
+        return expression.depth >= DEEP and any(map(self._is_block, expression.calls))
 
     def _room(self, call: Call) -> int:
         """How long an expression may be: with the comment of what it makes, it is still one line."""
