@@ -6,17 +6,16 @@ layer with weights a line, what follows it around it. A name is reused as soon a
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
 from converters.graph import Call, Graph, Module, Tree, Value, leaves, map_tree, values
-from migrate.blocks.activations import IN_PLACE, makes_scratch
+from migrate.blocks.activations import makes_scratch
 from migrate.blocks.canonical import one_use_each
-from migrate.emit.literals import literal
-from migrate.emit.names import identifier, unique
+from migrate.emit.expression import ATOM, Expression, Renderer
+from migrate.emit.variables import JOINS, PREVIOUS, Variables, branches_of
 
 # What people call the outputs of modules that have several; the first is named as any other value.
 OUTPUTS = {
@@ -25,43 +24,11 @@ OUTPUTS = {
     "DropoutLSTM": ("", "h", "c"), "DropoutGRU": ("", "h"), "DropoutRNN": ("", "h"),
     "ConvLSTM": ("", "h", "c"), "DropoutConvLSTM": ("", "h", "c"),
 }  # fmt: skip
-# What is made of a mask.
-MASKS = {"~": "padding", "flip": "reversed_mask"}
-# What a variable is called after what was done to it, where `x` and `y` are taken.
-DEEDS = {
-    "F.pad": "padded", "F.max_pool2d": "pooled", "F.avg_pool2d": "pooled", "F.relu": "relu",
-    "F.interpolate": "upsampled",
-}  # fmt: skip
-PREVIOUS = "previous"  # the second argument of blocks that read the two before them
-BRANCHES_AT_LEAST = 3
-JOINS = {"torch.cat", "+", "*"}
 LINE_LENGTH = 120
 EXPRESSION_AT_MOST = 96  # columns of an expression before it is broken up
 NESTING_AT_MOST = 5
 DEEP = 3  # calls within each other
 SMALL = 2  # modules of a block that may stand within an expression
-# Python's precedence, loosest first.
-PRECEDENCE = {
-    "|": 2, "^": 3, "&": 4, "==": 1, "!=": 1, "<": 1, "<=": 1, ">": 1, ">=": 1,
-    "+": 6, "-": 6, "*": 7, "/": 7, "//": 7, "%": 7, "@": 7, "neg": 8, "~": 8, "**": 9,
-}  # fmt: skip
-ATOM = 10
-LOOSEST = 0
-
-
-@dataclass(frozen=True)
-class Expression:
-    """Source text, how tightly it binds, and the variables that it reads (once for each time)."""
-
-    text: str
-    precedence: int = ATOM
-    reads: tuple[Value, ...] = ()
-    depth: int = 0
-    heavy: bool = False
-    calls: tuple[Call, ...] = ()
-
-    def within(self, precedence: int) -> str:
-        return self.text if self.precedence >= precedence else f"({self.text})"
 
 
 @dataclass(frozen=True)
@@ -88,12 +55,14 @@ class Body:
         self.calls, self.outputs = one_use_each(self.graph), self.graph.outputs
         self.uses = Counter(v for call in self.calls for v in call.operands) + Counter(values(self.outputs))
         self.scratch = set(self._scratch())
-        self.functions = {call.target.removeprefix("local.") for call in self.calls if call.kind == "function"}
-        self.branches = dict(_branches(self.calls))
+        functions = {call.target.removeprefix("local.") for call in self.calls if call.kind == "function"}
+        self.branches = dict(branches_of(self.calls))
         self.second = {call.operands[1] for call in self.calls if self._is_block(call) and len(call.operands) == 2}
         self.pending: dict[Value, Expression] = {}
         self.padded: dict[Value, Expression] = {}  # what stands within a padding
-        self.names: dict[Value, str] = dict(zip(values(self.graph.inputs), self.arguments, strict=True))
+        self.variables = Variables(self.graph, self.attributes, self.arguments, functions, self.uses, self.branches)
+        self.names = self.variables.names
+        self.renderer = Renderer(self.attributes, self._operand, self.scratch)
         self.shown = {self.comment(v) for v in values(self.graph.inputs)}
 
     def _scratch(self) -> Iterator[Value]:
@@ -137,12 +106,12 @@ class Body:
         raise AssertionError("an output is not among a call's outputs")
 
     def _assign(self, value: Value, expression: Expression) -> None:
-        self._release(expression)
+        self.variables.release(expression)
         if (before := self._moves_on(expression)) is not None:
             self.names |= {value: "x", before: PREVIOUS}
             self._state(f"x, {PREVIOUS} = {expression.text}, x", expression, value)
             return
-        name = self.names[value] = self._name(value, expression)
+        name = self.names[value] = self.variables.name(value, expression)
         self._state(f"{name} = {expression.text}", expression, value)
 
     def _moves_on(self, expression: Expression) -> Value | None:
@@ -158,12 +127,12 @@ class Body:
         return graph is not None and graph.block is not None
 
     def _unpack(self, call: Call, used: list[Value], expression: Expression) -> None:
-        self._release(expression)
+        self.variables.release(expression)
         module = self.modules.get(call.target) if call.kind == "module" else None
         known = OUTPUTS.get(module.constructor.rpartition(".")[2], ()) if module is not None else ()
         for value, wanted in zip_longest(values(call.outputs), known, fillvalue=""):
             if value in used:
-                self.names[value] = self._name(value, expression, wanted)
+                self.names[value] = self.variables.name(value, expression, wanted)
         targets = map_tree(lambda leaf: self.names.get(leaf, "_"), call.outputs)
         first = None if known and used[0] != call.outputs[0] else used[0]  # states have no batch in front
         self._state(f"{_targets(targets)} = {expression.text}", expression, first)
@@ -178,58 +147,8 @@ class Body:
     def _return(self) -> None:
         read = values(self.outputs)
         calls = tuple(call for value in read for call in self._operand(value).calls)
-        text = self._tree(self.outputs, top=True)
+        text = self.renderer.tree(self.outputs, top=True)
         self.statements.append(Statement(f"return {text}", calls))
-
-    # -- names -------------------------------------------------------------------------------------------
-
-    def _release(self, expression: Expression) -> None:
-        """Variables that were read for the last time free their names."""
-        for value in expression.reads:
-            self.uses[value] -= 1
-            if not self.uses[value]:
-                self.names.pop(value, None)
-
-    def _name(self, value: Value, expression: Expression, wanted: str = "") -> str:
-        # What an argument is called says what it is: nothing else gets that name, even if the argument is read no more.
-        taken = {*self.names.values(), *self.functions, *(name for name in self.arguments if name != "x")}
-        taken -= self._continued(expression)
-        role = wanted or self._role(value, expression)
-        named = self._deed(expression) or identifier(_maker(expression, self.attributes))
-        plain = (PREVIOUS, "x") if PREVIOUS in self.arguments else ("x", "y")
-        candidates = (role,) if role else filter(None, (*plain, named))
-        return next((name for name in candidates if name not in taken), None) or unique(role or named or "x", taken)
-
-    def _continued(self, expression: Expression) -> set[str]:
-        """An argument that nobody reads any more, where what is made is made of it alone: it keeps its name."""
-        dead = [v for v in set(expression.reads) if not self.uses[v]]
-        alone = len(expression.reads) == 1 and dead and dead == values(self.graph.inputs)[1:2]
-        return {PREVIOUS} if alone and PREVIOUS in self.arguments else set()
-
-    def _deed(self, expression: Expression) -> str:
-        """What was done to a variable that is read again later: `x_padded`."""
-        last = expression.calls[-1] if expression.calls else None
-        if last is None or last.target not in DEEDS:
-            return ""
-        direct = (
-            DEEDS[last.target] != "pooled"
-            and len(expression.calls) == 1
-            and len(expression.reads) == 1
-            and expression.reads[0] in self.names
-        )
-        return f"{self.names[expression.reads[0]]}_{DEEDS[last.target]}" if direct else DEEDS[last.target]
-
-    def _role(self, value: Value, expression: Expression) -> str:
-        """What a value is for, where that is plain to see."""
-        if value.dtype == "bool":
-            turned = any(self.names.get(v, "").startswith("reversed") for v in expression.reads)
-            role = MASKS.get(expression.calls[-1].target, "mask")
-            return f"reversed_{role}" if turned and role == MASKS["~"] else role
-        last = expression.calls[-1]
-        if (place := self.branches.get(value)) and (self.uses[value] == 1 or last.target in JOINS):
-            return f"branch{place}"
-        made_by = self.attributes[last.target] if last.kind == "module" else ""
-        return made_by if re.fullmatch(r"branch\d+", made_by) else ""
 
     # -- expressions -------------------------------------------------------------------------------------
 
@@ -245,7 +164,7 @@ class Body:
             waits = self.pending.get(operand)
             if waits is not None and ((heavy and waits.heavy) or (call.target == "torch.cat" and self._is_deep(waits))):
                 self._settle(operand)
-        expression = self._render(call, heavy)
+        expression = self.renderer.render(call, heavy)
         room = self._room(call)
         while len(expression.text) > room or expression.depth > NESTING_AT_MOST:
             waiting = [v for v in call.operands if v in self.pending and self.pending[v].calls]
@@ -255,7 +174,7 @@ class Body:
             if len(self.pending[longest].text) < 12 and expression.depth <= NESTING_AT_MOST:
                 break
             self._settle(longest)
-            expression = self._render(call, heavy)
+            expression = self.renderer.render(call, heavy)
         for operand in call.operands:
             before = self.pending.pop(operand, None)
             if before is not None and self._pads(call):
@@ -271,7 +190,7 @@ class Body:
             self._assign(value, expression)
             return
         self._assign(inside, self.padded.pop(inside))
-        self.pending[value] = self._render(call, heavy=False)
+        self.pending[value] = self.renderer.render(call, heavy=False)
 
     def _pads(self, call: Call) -> bool:
         return call.target == "F.pad" or (
@@ -300,109 +219,12 @@ class Body:
             return len(unit.modules) > SMALL or (chain and layers > 1)
         return module.graph is not None or any(weight.rank > 1 for weight in module.state.values())
 
-    def _render(self, call: Call, heavy: bool) -> Expression:
-        operands = [self._operand(v) for v in call.operands]
-        text, precedence = self._text(call)
-        return Expression(
-            text,
-            precedence,
-            tuple(read for operand in operands for read in operand.reads),
-            1 + max((operand.depth for operand in operands), default=0),
-            heavy or any(operand.heavy for operand in operands),
-            (*(c for operand in operands for c in operand.calls), call),
-        )
-
-    def _text(self, call: Call) -> tuple[str, int]:
-        arguments = [*map(self._tree, call.args), *(f"{k}={self._keyword(k, v)}" for k, v in call.kwargs.items())]
-        if call.kind == "function" and call.target in IN_PLACE and self.scratch.issuperset(call.operands):
-            arguments.append("inplace=True")
-        match call.kind:
-            case "module":
-                return f"self.{self.attributes[call.target]}({', '.join(arguments)})", ATOM
-            case "attribute":
-                return f"self.{self.attributes[call.target]}", ATOM
-            case "function":
-                return f"{call.target.removeprefix('local.')}({', '.join(arguments)})", ATOM
-            case "method":
-                return f"{self._tight(call.args[0])}.{call.target}({', '.join(arguments[1:])})", ATOM
-            case "size":
-                return f"{self._tight(call.args[0])}.shape[{call.target}]", ATOM
-            case "optional":
-                passed, kind, target, args, kwargs = call.args
-                text, _ = self._text(replace(call, kind=kind, target=target, args=args, kwargs=kwargs))
-                return f"{text} if self.{call.target} else {self._tree(passed)}", LOOSEST
-        return self._operator(call)
-
-    def _operator(self, call: Call) -> tuple[str, int]:
-        if call.target == "[]":
-            key = call.args[1]
-            inner = ", ".join(map(self._tree, key)) if isinstance(key, tuple) else self._tree(key)
-            return f"{self._tight(call.args[0])}[{inner}]", ATOM
-        precedence = PRECEDENCE[call.target]
-        if len(call.args) == 1:
-            sign = "-" if call.target == "neg" else call.target
-            return f"{sign}{self._bound(call.args[0], precedence)}", precedence
-        left, right = call.args
-        # Comparisons chain and powers group to the right: both get parentheses on the left.
-        loose = precedence + (call.target == "**" or precedence == 1)
-        return f"{self._bound(left, loose)} {call.target} {self._bound(right, precedence + 1)}", precedence
-
-    def _keyword(self, key: str, value: Tree) -> str:
-        return f"torch.{identifier(value)}" if key == "dtype" and isinstance(value, str) else self._tree(value)
-
-    def _tight(self, tree: Tree) -> str:
-        return self._bound(tree, ATOM)
-
-    def _bound(self, tree: Tree, precedence: int) -> str:
-        if isinstance(tree, Value):
-            return self._operand(tree).within(precedence)
-        text = literal(tree)
-        if not isinstance(tree, (int, float)):
-            return text
-        return f"({text})" if "/" in text or (tree < 0 and precedence > PRECEDENCE["neg"]) else text
-
-    def _tree(self, tree: Tree, top: bool = False) -> str:
-        if isinstance(tree, Value):
-            return self._operand(tree).text
-        if isinstance(tree, slice):
-            parts = ["" if p is None else self._tree(p) for p in (tree.start, tree.stop, tree.step)]
-            return ":".join(parts if parts[2] else parts[:2])
-        if isinstance(tree, dict):
-            return "{" + ", ".join(f"{literal(k)}: {self._tree(v)}" for k, v in tree.items()) + "}"
-        if isinstance(tree, list):
-            return f"[{', '.join(map(self._tree, tree))}]"
-        if isinstance(tree, tuple):
-            inner = ", ".join(map(self._tree, tree)) + ("," if len(tree) == 1 else "")
-            return inner if top else f"({inner})"
-        return literal(tree)
-
 
 def _layers(part: Module) -> int:
     """How many layers with a matrix of weights a part of a block has; of copies of one, two."""
     if part.graph is not None and part.graph.sequential:
         return sum(map(_layers, part.graph.modules)) * (2 if part.kwargs else 1)
     return any(weight.rank > 1 for weight in part.state.values())
-
-
-def _branches(calls: Iterable[Call]) -> Iterator[tuple[Value, int]]:
-    """Values that are put side by side, and the place of each."""
-    for call in calls:
-        if call.target == "torch.cat" and len(call.operands) >= BRANCHES_AT_LEAST:
-            yield from ((value, place) for place, value in enumerate(call.operands, 1))
-
-
-def _maker(expression: Expression, attributes: Mapping[str, str]) -> str:
-    """What made a value: the one part of a layer that it comes from (`gate`), else the last layer."""
-    if expression.calls and expression.calls[-1].target == "F.scaled_dot_product_attention":
-        return "attended"
-    parts = [
-        call.target.rpartition(":")[2] for call in expression.calls if call.kind == "module" and ":" in call.target
-    ]
-    last = expression.calls[-1].origin.rpartition("/")[2] if expression.calls else ""
-    if not last and expression.calls and expression.calls[-1].target == "+":
-        return "total"
-    made = [attributes[call.target] for call in expression.calls if call.kind == "module"]
-    return parts[0] if len(parts) == 1 and last else last or (made[-1] if made else "")
 
 
 def _paths(tree: Tree, path: str = "") -> Iterable[tuple[str, Tree]]:

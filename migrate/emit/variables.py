@@ -1,0 +1,110 @@
+"""What the values of one `forward` are called: `x`, what they are for, or what made them.
+
+A name is free again as soon as its value is dead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from converters.graph import Call, Graph, Value, values
+from migrate.emit.expression import Expression
+from migrate.emit.names import identifier, unique
+
+# What is made of a mask.
+MASKS = {"~": "padding", "flip": "reversed_mask"}
+# What a variable is called after what was done to it, where `x` and `y` are taken.
+DEEDS = {
+    "F.pad": "padded", "F.max_pool2d": "pooled", "F.avg_pool2d": "pooled", "F.relu": "relu",
+    "F.interpolate": "upsampled",
+}  # fmt: skip
+PREVIOUS = "previous"  # the second argument of blocks that read the two before them
+BRANCHES_AT_LEAST = 3
+JOINS = {"torch.cat", "+", "*"}
+
+
+@dataclass
+class Variables:
+    """The names in use. `uses`: how often each value is still read; `functions`: names of the file itself."""
+
+    graph: Graph
+    attributes: Mapping[str, str]
+    arguments: list[str]
+    functions: set[str]
+    uses: Counter[Value]
+    branches: Mapping[Value, int]
+
+    def __post_init__(self) -> None:
+        self.names: dict[Value, str] = dict(zip(values(self.graph.inputs), self.arguments, strict=True))
+
+    def release(self, expression: Expression) -> None:
+        """Variables that were read for the last time free their names."""
+        for value in expression.reads:
+            self.uses[value] -= 1
+            if not self.uses[value]:
+                self.names.pop(value, None)
+
+    def name(self, value: Value, expression: Expression, wanted: str = "") -> str:
+        # What an argument is called says what it is: nothing else gets that name, even if the argument is read no more.
+        taken = {*self.names.values(), *self.functions, *(name for name in self.arguments if name != "x")}
+        taken -= self._continued(expression)
+        role = wanted or self._role(value, expression)
+        named = self._deed(expression) or identifier(maker_of(expression, self.attributes))
+        plain = (PREVIOUS, "x") if PREVIOUS in self.arguments else ("x", "y")
+        candidates = (role,) if role else filter(None, (*plain, named))
+        return next((name for name in candidates if name not in taken), None) or unique(role or named or "x", taken)
+
+    def _continued(self, expression: Expression) -> set[str]:
+        """An argument that nobody reads any more, where what is made is made of it alone: it keeps its name."""
+        dead = [v for v in set(expression.reads) if not self.uses[v]]
+        alone = len(expression.reads) == 1 and dead and dead == values(self.graph.inputs)[1:2]
+        return {PREVIOUS} if alone and PREVIOUS in self.arguments else set()
+
+    def _deed(self, expression: Expression) -> str:
+        """What was done to a variable that is read again later: `x_padded`."""
+        last = expression.calls[-1] if expression.calls else None
+        if last is None or last.target not in DEEDS:
+            return ""
+        direct = (
+            DEEDS[last.target] != "pooled"
+            and len(expression.calls) == 1
+            and len(expression.reads) == 1
+            and expression.reads[0] in self.names
+        )
+        return f"{self.names[expression.reads[0]]}_{DEEDS[last.target]}" if direct else DEEDS[last.target]
+
+    def _role(self, value: Value, expression: Expression) -> str:
+        """What a value is for, where that is plain to see."""
+        if value.dtype == "bool":
+            turned = any(self.names.get(v, "").startswith("reversed") for v in expression.reads)
+            role = MASKS.get(expression.calls[-1].target, "mask")
+            return f"reversed_{role}" if turned and role == MASKS["~"] else role
+        last = expression.calls[-1]
+        if (place := self.branches.get(value)) and (self.uses[value] == 1 or last.target in JOINS):
+            return f"branch{place}"
+        made_by = self.attributes[last.target] if last.kind == "module" else ""
+        return made_by if re.fullmatch(r"branch\d+", made_by) else ""
+
+
+def branches_of(calls: Iterable[Call]) -> Iterator[tuple[Value, int]]:
+    """Values that are put side by side, and the place of each."""
+    for call in calls:
+        if call.target == "torch.cat" and len(call.operands) >= BRANCHES_AT_LEAST:
+            yield from ((value, place) for place, value in enumerate(call.operands, 1))
+
+
+def maker_of(expression: Expression, attributes: Mapping[str, str]) -> str:
+    """What made a value: the one part of a layer that it comes from (`gate`), else the last layer."""
+    if expression.calls and expression.calls[-1].target == "F.scaled_dot_product_attention":
+        return "attended"
+    parts = [
+        call.target.rpartition(":")[2] for call in expression.calls if call.kind == "module" and ":" in call.target
+    ]
+    last = expression.calls[-1].origin.rpartition("/")[2] if expression.calls else ""
+    if not last and expression.calls and expression.calls[-1].target == "+":
+        return "total"
+    made = [attributes[call.target] for call in expression.calls if call.kind == "module"]
+    return parts[0] if len(parts) == 1 and last else last or (made[-1] if made else "")
