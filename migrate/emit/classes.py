@@ -183,15 +183,15 @@ class Writer:
         kept = [self.names.attributes[graph][module.key] for module in graph.modules if module.inference]
         if not kept:
             return
-        yield from (
-            "",
-            "    def train(self, mode: bool = True) -> Self:",
-            "        super().train(mode)",
-            "        # Frozen in Keras: these keep using their moving statistics while the rest trains.",
-            f"        for module in ({', '.join(f'self.{name}' for name in kept)},):",
-            "            module.eval()",
-            "        return self",
-        )
+        yield from ("", "    def train(self, mode: bool = True) -> Self:", "        super().train(mode)")
+        if len(kept) == 1:
+            yield "        # Frozen in Keras: it keeps using its moving statistics while the rest trains."
+            yield f"        self.{kept[0]}.eval()"
+        else:
+            yield "        # Frozen in Keras: these keep using their moving statistics while the rest trains."
+            yield f"        for module in ({', '.join(f'self.{name}' for name in kept)}):"
+            yield "            module.eval()"
+        yield "        return self"
 
 
 def _step(one: Module, other: Module) -> tuple[str, int] | None:
