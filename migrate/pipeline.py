@@ -76,7 +76,7 @@ def convert_file(
         with new_folder(folder, overwrite=overwrite, needed=sum(map(nbytes, expressions.values()))) as beside:
             (beside / "model.py").write_text(done.text)
             (beside / "migration.json").write_text(done.migration)
-            (beside / "README.md").write_text(readme(project))
+            (beside / "README.md").write_text(readme(project), encoding="utf-8")
             infinite = write_safetensors(beside / "weights.safetensors", expressions, source.arrays.read)
             files = sorted(file.name for file in beside.iterdir())
     return Conversion(

@@ -14,7 +14,7 @@ from converters.errors import Gaps, printable
 from migrate.backporting import Backport
 from migrate.inspection import Inspection
 from migrate.pipeline import Conversion
-from migrate.printing import plain
+from migrate.printing import one_line, plain
 from migrate.transferring import Transfer
 from migrate.verify.bundle import Bundle
 
@@ -93,13 +93,13 @@ def show_inspection(found: Inspection) -> None:
         console.width = 1000  # a pipe has no width; nothing is cut short
     console.print(f"{plain(str(found.path))}: {found.format}, Keras {plain(found.keras_version)}", highlight=False)
     for value in found.inputs:
-        console.print(f"  input {plain(value.name)} {list(value.shape or ())} {value.dtype}", highlight=False)
-    console.print(f"  outputs {plain(', '.join(found.outputs))}", highlight=False)
+        console.print(f"  input {one_line(value.name)} {list(value.shape or ())} {value.dtype}", highlight=False)
+    console.print(f"  outputs {one_line(', '.join(found.outputs))}", highlight=False)
     console.print(f"  {counted(found.parameters)}", highlight=False)
     table = Table("layer", "class", "route", "converter", "trainable", box=None, pad_edge=False)
     for line in found.layers:
         trains = ("yes" if line.trainable else "frozen") if line.weights else ""
-        table.add_row(*map(plain, (line.path, line.class_name, line.route, line.converter, trains)))
+        table.add_row(*map(one_line, (line.path, line.class_name, line.route, line.converter, trains)))
     with console.capture() as captured:
         console.print(table)
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
