@@ -231,16 +231,16 @@ def replaced(file: h5py.File, path: str, array: Any) -> None:
 TREES: dict[str, tuple[Callable[[h5py.File], Any], tuple[str, ...]]] = {
     "one array less": (
         lambda f: f.__delitem__("layers/dense/vars/1"),
-        ("'mid'", "holds 1 arrays", "expected 2 (kernel, bias)"),
+        ("'mid'", "holds 1 array under", "expected 2 (kernel, bias)"),
     ),
     "one layer less": (lambda f: f.__delitem__("layers/dense_1"), ("'head'", "holds 0 arrays")),
     "one layer more": (
         lambda f: f.create_dataset("layers/dense_2/vars/0", data=np.zeros(3)),
-        ("layers/dense_2/vars/0", "belong to no layer"),
+        ("layers/dense_2/vars/0", "no layer of its architecture has a place for 1 array of"),
     ),
     "one array more": (
         lambda f: f.create_dataset("layers/flatten/vars/0", data=np.zeros(3)),
-        ("layers/flatten/vars/0", "belong to no layer"),
+        ("layers/flatten/vars/0", "no layer of its architecture has a place for 1 array of"),
     ),
     "another shape": (
         lambda f: replaced(f, "layers/dense/vars/0", np.zeros((65, 3), "f4")),

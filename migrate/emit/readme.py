@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from converters.errors import number_of
 from converters.graph import Graph, Module, Node, Value, values
 from migrate.emit.literals import literal, marked, prose
 from migrate.emit.names import argument_names
@@ -93,14 +94,15 @@ def _preprocessing(source: Graph) -> Iterator[str]:
 def _training(project: Project) -> Iterator[str]:
     counts = project.counts()
     yield "## Training"
-    yield f"{counts['total']:,} parameters, {counts['trainable']:,} of them trainable, as in Keras."
+    yield f"{number_of(counts['total'], 'parameter')}, {counts['trainable']:,} of them trainable, as in Keras."
     frozen = [path for path, entry in layer_entries(project) if not entry["trainable"]]
     if frozen:
         shown = ", ".join(f"`{marked(path)}`" for path in frozen[:12])
         shown += f" and {len(frozen) - 12} more" if len(frozen) > 12 else ""
         yield f"Frozen (`requires_grad=False`; BatchNorm stays in inference mode): {shown}."
     for what, layers in project.drift.items():
-        yield f"Differs from Keras, in {len(layers)} layers: {what}. `tf2torch convert --exact` emits what does not."
+        where = number_of(len(layers), "layer")
+        yield f"Differs from Keras, in {where}: {what}. `tf2torch convert --exact` emits what does not."
 
 
 def _speed(graph: Graph) -> Iterator[str]:
