@@ -22,6 +22,7 @@ from migrate.emit.names import Names, argument_names
 from migrate.emit.partials import Partials
 from migrate.emit.shapes import shape_text
 from migrate.interpret import resolve
+from migrate.outputs import output_keys
 
 NUMBERS_AT_MOST = 32
 GROWING_AT_LEAST = 3
@@ -241,6 +242,8 @@ def _docstring(graph: Graph, arguments: list[str], head: Head) -> str:
     made = [shape_text(v) for v in values(graph.outputs)]
     for name, number in head.parameters.items():
         made = [text.removesuffix(f"{number})") + f"{name})" if text.endswith(f" {number})") else text for text in made]
+    if keys := output_keys(graph.outputs):
+        made = [f"{prose(key)} {text}" for key, text in zip(keys, made, strict=True)]
     return interface([shape_text(v) for v in values(graph.inputs)], made, arguments)
 
 
