@@ -10,6 +10,11 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
 
 
+def number_of(count: int, noun: str) -> str:
+    """`1 layer`, `2,000 layers`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 class UserError(Exception):
     """What is wrong, what was expected, what was found, what to do. Printed without a traceback, exit code 2."""
 
@@ -56,8 +61,7 @@ class Gaps(UserError):
         listed = "\n".join(
             f"  - {_classes(classes)}: {why}\n    way out: {out}" for (why, out), classes in grouped.items()
         )
-        count = "1 layer" if len(gaps) == 1 else f"{len(gaps)} layers"
-        super().__init__(f"{count} cannot be converted; nothing was written.\n{listed}")
+        super().__init__(f"{number_of(len(gaps), 'layer')} cannot be converted; nothing was written.\n{listed}")
 
 
 def _classes(layers: dict[str, list[str]]) -> str:

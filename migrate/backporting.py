@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from converters.errors import UserError
+from converters.errors import UserError, number_of
 from converters.weights import Array, Weight, evaluate, restore
 from migrate.checkpoint import cast, read_state
 from migrate.fit import Match, layer_of, open_match
@@ -111,7 +111,7 @@ def restored(match: Match, state: Mapping[str, tuple[Array, str]]) -> tuple[dict
             raise _unknown_copy(copy)
         arrays[copy] = arrays[original]
     rounded = sum(dtype != match.weights[key].dtype for key, (_, dtype) in state.items())
-    return arrays, [f"{rounded} tensors are of another dtype and were cast to that of the file"] if rounded else []
+    return arrays, [f"{number_of(rounded, 'tensor')} of another dtype cast to that of the file"] if rounded else []
 
 
 def _read(arrays: Arrays, key: str) -> Array:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from converters.errors import Gap, UserError
+from converters.errors import Gap, UserError, number_of
 from converters.graph import Graph, Node
 from migrate.blocks import canonical
 from migrate.emit.names import class_name_of, says_nothing
@@ -76,7 +76,7 @@ def convert_file(
         with new_folder(folder, overwrite=overwrite, needed=sum(map(nbytes, expressions.values()))) as beside:
             (beside / "model.py").write_text(done.text)
             (beside / "migration.json").write_text(done.migration)
-            (beside / "README.md").write_text(readme(project))
+            (beside / "README.md").write_text(readme(project), encoding="utf-8")
             infinite = write_safetensors(beside / "weights.safetensors", expressions, source.arrays.read)
             files = sorted(file.name for file in beside.iterdir())
     return Conversion(
@@ -135,7 +135,7 @@ def check_nothing_lost(source: Source, graph: Graph) -> None:
     left = sorted(set(source.weights) - used_arrays(graph))
     if left:
         raise UserError(
-            f"{len(left)} arrays of {source.path.name} belong to no layer of its architecture",
+            f"no layer of its architecture has a place for {number_of(len(left), 'array')} of {source.path.name}",
             expected="every array of the file to be a weight of a layer",
             found=", ".join(left[:5]) + (" ..." if len(left) > 5 else ""),
             remedy="check that the weights belong to this architecture",

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from converters.errors import Gaps, printable
+from converters.errors import Gaps, number_of, printable
 from migrate.backporting import Backport
 from migrate.inspection import Inspection
 from migrate.pipeline import Conversion
-from migrate.printing import plain
+from migrate.printing import one_line, plain
 from migrate.transferring import Transfer
 from migrate.verify.bundle import Bundle
 
@@ -26,11 +26,12 @@ def show_conversion(done: Conversion) -> None:
     """Where the project is, and what is in it."""
     counts = done.parameters
     print(
-        f"{done.folder}: {done.class_name}, {done.layers} layers, {counts['total']:,} parameters "
-        f"({counts['trainable']:,} trainable), {done.permutes} permutes at run time, {done.seconds:.1f} s"
+        f"{done.folder}: {done.class_name}, {number_of(done.layers, 'layer')}, "
+        f"{number_of(counts['total'], 'parameter')} ({counts['trainable']:,} trainable), "
+        f"{number_of(done.permutes, 'permute')} at run time, {done.seconds:.1f} s"
     )
     for what, layers in done.drift.items():
-        print(f"in training, {_counted(len(layers))} from Keras (--exact removes it): {what}")
+        print(f"in training, {_differ(len(layers))} from Keras (--exact removes it): {what}")
     for note in done.notes:
         print(f"note: {printable(note)}")
 
@@ -63,16 +64,18 @@ def show_capture(bundle: Bundle) -> None:
 
 def show_transfer(done: Transfer) -> None:
     """What was loaded, and what else in the project it makes out of date."""
-    print(f"{done.folder}: {done.tensors} tensors from {done.file} (sha256 {done.sha256[:12]})")
+    print(f"{done.folder}: {number_of(done.tensors, 'tensor')} from {done.file} (sha256 {done.sha256[:12]})")
     if done.renamed:
-        print(f"{len(done.renamed)} layers have other names there, and were matched by their place in the model")
+        differ = "has another name" if len(done.renamed) == 1 else "have other names"
+        print(f"{number_of(len(done.renamed), 'layer')} {differ} there, matched by place in the model")
     for note in done.notes:
         print(f"note: {note}")
 
 
 def show_backport(done: Backport) -> None:
     """What was written, and what stayed."""
-    print(f"{done.file}: {done.changed} of {done.arrays} arrays have new numbers")
+    have = "has" if done.arrays == 1 else "have"
+    print(f"{done.file}: {done.changed} of {number_of(done.arrays, 'array')} {have} new numbers")
     if not done.changed:
         print("note: nothing was trained in it; a checkpoint is given as --weights runs/NAME/weights.safetensors")
     for note in done.notes:
@@ -83,7 +86,7 @@ def counted(parameters: Mapping[str, int]) -> str:
     """`71 parameters: 61 trainable, 10 not`; where there are gaps, only the total is known."""
     total, trainable = parameters["total"], parameters.get("trainable")
     split = "" if trainable is None else f": {trainable:,} trainable, {total - trainable:,} not"
-    return f"{total:,} parameters{split}"
+    return f"{number_of(total, 'parameter')}{split}"
 
 
 def show_inspection(found: Inspection) -> None:
@@ -93,21 +96,21 @@ def show_inspection(found: Inspection) -> None:
         console.width = 1000  # a pipe has no width; nothing is cut short
     console.print(f"{plain(str(found.path))}: {found.format}, Keras {plain(found.keras_version)}", highlight=False)
     for value in found.inputs:
-        console.print(f"  input {plain(value.name)} {list(value.shape or ())} {value.dtype}", highlight=False)
-    console.print(f"  outputs {plain(', '.join(found.outputs))}", highlight=False)
+        console.print(f"  input {one_line(value.name)} {list(value.shape or ())} {value.dtype}", highlight=False)
+    console.print(f"  outputs {one_line(', '.join(found.outputs))}", highlight=False)
     console.print(f"  {counted(found.parameters)}", highlight=False)
     table = Table("layer", "class", "route", "converter", "trainable", box=None, pad_edge=False)
     for line in found.layers:
         trains = ("yes" if line.trainable else "frozen") if line.weights else ""
-        table.add_row(*map(plain, (line.path, line.class_name, line.route, line.converter, trains)))
+        table.add_row(*map(one_line, (line.path, line.class_name, line.route, line.converter, trains)))
     with console.capture() as captured:
         console.print(table)
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
     if found.gaps:
         console.print(plain(str(Gaps(found.gaps))), highlight=False)
     else:
-        console.print(f"can be converted, with {found.permutes} permutes at run time", highlight=False)
+        console.print(f"can be converted, with {number_of(found.permutes, 'permute')} at run time", highlight=False)
 
 
-def _counted(layers: int) -> str:
-    return "1 layer differs" if layers == 1 else f"{layers} layers differ"
+def _differ(layers: int) -> str:
+    return f"{number_of(layers, 'layer')} {'differs' if layers == 1 else 'differ'}"

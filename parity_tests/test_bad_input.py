@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import migrate
 from converters.layers.refused import REFUSED
 from converters.registry import lookup
 from migrate.cli import main
@@ -67,6 +68,16 @@ def test_escape_sequences_are_shown(files: tuple[Path, Path], tmp_path: Path) ->
     result = CliRunner().invoke(main, ["inspect", str(path)], color=True)
     assert "\x1b" not in result.output and "\x07" not in result.output
     assert r"\x1b[2J\x07mid" in result.output, result.output
+
+
+def test_names_can_be_looked_up(files: tuple[Path, Path], tmp_path: Path) -> None:
+    """README.md has the names of the file, each in its cell; inspect has a line for each."""
+    name = 'Ünï "mid"|\n层`'
+    path = edited(files[0], tmp_path / "names.keras", lambda config: renamed(config, "mid", name))
+    migrate.convert(path, tmp_path / "out")
+    assert '| `Ünï "mid"\\|\\n层?` | Dense |' in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    lines = CliRunner().invoke(main, ["inspect", str(path)]).output.splitlines()
+    assert [line.split()[:3] for line in lines if "mid" in line] == [["Ünï", '"mid"|\\n层`', "Dense"]], lines
 
 
 def test_a_zip_bomb(files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,16 +231,16 @@ def replaced(file: h5py.File, path: str, array: Any) -> None:
 TREES: dict[str, tuple[Callable[[h5py.File], Any], tuple[str, ...]]] = {
     "one array less": (
         lambda f: f.__delitem__("layers/dense/vars/1"),
-        ("'mid'", "holds 1 arrays", "expected 2 (kernel, bias)"),
+        ("'mid'", "holds 1 array under", "expected 2 (kernel, bias)"),
     ),
     "one layer less": (lambda f: f.__delitem__("layers/dense_1"), ("'head'", "holds 0 arrays")),
     "one layer more": (
         lambda f: f.create_dataset("layers/dense_2/vars/0", data=np.zeros(3)),
-        ("layers/dense_2/vars/0", "belong to no layer"),
+        ("layers/dense_2/vars/0", "no layer of its architecture has a place for 1 array of"),
     ),
     "one array more": (
         lambda f: f.create_dataset("layers/flatten/vars/0", data=np.zeros(3)),
-        ("layers/flatten/vars/0", "belong to no layer"),
+        ("layers/flatten/vars/0", "no layer of its architecture has a place for 1 array of"),
     ),
     "another shape": (
         lambda f: replaced(f, "layers/dense/vars/0", np.zeros((65, 3), "f4")),

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import migrate
+from converters.errors import number_of
 from migrate.cli import main
 from parity_tests.archives import edited
 
@@ -159,3 +160,12 @@ def test_errors_of_our_own_are_messages_too(bench_model: str, tmp_path: Path, mo
     assert done.exit_code == 2
     assert "an error in tf2torch itself: ZeroDivisionError: planted" in done.stderr and "--debug" in done.stderr
     assert isinstance(CliRunner().invoke(main, [*arguments, "--debug"]).exception, ZeroDivisionError)
+
+
+def test_one_is_singular() -> None:
+    assert [number_of(count, "layer") for count in (0, 1, 2, 2000)] == [
+        "0 layers",
+        "1 layer",
+        "2 layers",
+        "2,000 layers",
+    ]

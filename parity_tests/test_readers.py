@@ -536,3 +536,16 @@ def test_their_list_is_complete() -> None:
         if not re.search("_inputs_and_outputs|weights.h5|INDEX", path.name)
     }
     assert there == {*COUNTS, *REFUSED, *(f"{name}_model.h5" for name in RECORDED)}
+
+
+DICT = case(
+    "keys of outputs",
+    "model: (lambda a: keras.Model(a, {'score': Dense(2)(a), 'cl\"ass': Dense(1)(a)}))(keras.Input((4,), name='a'))",
+    (4,),
+)
+
+
+def test_keys_of_a_dict_are_in_the_docstring(bench: Bench, tmp_path: Path) -> None:
+    agrees(Path(bench.ask(DICT)["paths"][0]), tmp_path / "out", bench.ask(DICT))
+    text = (tmp_path / "out" / "model.py").read_text()
+    assert '"""(N, 4) -> cl?ass (N, 1), score (N, 2)."""' in text, text

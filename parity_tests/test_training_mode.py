@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,8 @@ def converted(bench: Bench, what: object, folder: Path, **options: bool) -> nn.M
 
 def test_frozen_layers_stay_as_they_are(bench: Bench, tmp_path: Path) -> None:
     model = converted(bench, FROZEN, tmp_path / "out").train()
+    text = (tmp_path / "out" / "model.py").read_text()
+    assert re.search(r"        self\.\w+\.eval\(\)\n        return self", text) and "for module in" not in text
     frozen, learning = (m for m in model.modules() if isinstance(m, nn.BatchNorm2d))
     assert not frozen.training and learning.training
     assert [p.requires_grad for p in model.parameters()] == [False, False, False, False, True, True]

@@ -23,6 +23,7 @@ from migrate.emit.names import Names, argument_names
 from migrate.emit.partials import Partials
 from migrate.emit.shapes import shape_text
 from migrate.interpret import resolve
+from migrate.outputs import output_keys
 
 NUMBERS_AT_MOST = 32
 GROWING_AT_LEAST = 3
@@ -200,15 +201,15 @@ class Writer:
         kept = [self.names.attributes[graph][module.key] for module in graph.modules if module.inference]
         if not kept:
             return
-        yield from (
-            "",
-            "    def train(self, mode: bool = True) -> Self:",
-            "        super().train(mode)",
-            "        # Frozen in Keras: these keep using their moving statistics while the rest trains.",
-            f"        for module in ({', '.join(f'self.{name}' for name in kept)},):",
-            "            module.eval()",
-            "        return self",
-        )
+        yield from ("", "    def train(self, mode: bool = True) -> Self:", "        super().train(mode)")
+        if len(kept) == 1:
+            yield "        # Frozen in Keras: it keeps using its moving statistics while the rest trains."
+            yield f"        self.{kept[0]}.eval()"
+        else:
+            yield "        # Frozen in Keras: these keep using their moving statistics while the rest trains."
+            yield f"        for module in ({', '.join(f'self.{name}' for name in kept)}):"
+            yield "            module.eval()"
+        yield "        return self"
 
 
 def _step(one: Module, other: Module) -> tuple[str, int] | None:
@@ -258,6 +259,8 @@ def _docstring(graph: Graph, arguments: list[str], head: Head) -> str:
     made = [shape_text(v) for v in values(graph.outputs)]
     for name, number in head.parameters.items():
         made = [text.removesuffix(f"{number})") + f"{name})" if text.endswith(f" {number})") else text for text in made]
+    if keys := output_keys(graph.outputs):
+        made = [f"{prose(key)} {text}" for key, text in zip(keys, made, strict=True)]
     return interface([shape_text(v) for v in values(graph.inputs)], made, arguments)
 
 

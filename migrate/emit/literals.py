@@ -83,3 +83,9 @@ def prose(text: str, limit: int = 60) -> str:
     """A name from a file, for a comment or docstring: printable ASCII on one line, no quote or backslash."""
     clean = re.sub(r"[^ -~]|[\"\\`]", "?", text)
     return clean if len(clean) <= limit else clean[: limit - 3] + "..."
+
+
+def marked(text: str, limit: int = 200) -> str:
+    """A name from a file, for `code` in Markdown: as the file has it, but on one line, in one cell of a table."""
+    clean = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text).replace("`", "?")
+    return (clean if len(clean) <= limit else clean[: limit - 3] + "...").replace("|", "\\|")

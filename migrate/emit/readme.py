@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from converters.errors import number_of
 from converters.graph import Graph, Module, Node, Value, values
-from migrate.emit.literals import literal, prose
+from migrate.emit.literals import literal, marked, prose
 from migrate.emit.names import argument_names
 from migrate.emit.project import Project, layer_entries, named_outputs
 from migrate.emit.shapes import shape_text
@@ -33,7 +34,7 @@ def _head(project: Project) -> Iterator[str]:
     yield f"# {project.class_name}"
     yield ""
     yield (
-        f"Converted from the Keras model `{prose(project.source.name)}` in `{prose(origin.file)}` ({origin.format}, "
+        f"Converted from the Keras model `{marked(project.source.name)}` in `{marked(origin.file)}` ({origin.format}, "
         f"Keras {prose(origin.keras_version)}) by tf2torch {project.toolkit}."
     )
     yield "`model.py` is complete and imports torch only: copy it anywhere."
@@ -57,7 +58,7 @@ def _interface(project: Project) -> Iterator[str]:
         yield _row("output", value.name, value)
     if keys := output_keys(project.source.outputs):
         yield ""
-        yield f"`forward` returns a dict with the keys {', '.join(f'`{prose(key)}`' for key in keys)}."
+        yield f"`forward` returns a dict with the keys {', '.join(f'`{marked(key)}`' for key in keys)}."
     moved = [v for v in inputs if v.rank in (4, 5) and not v.arrangement.is_as_written]
     if moved:
         order = ", ".join(map(str, getattr(moved[0].arrangement, "axes", ())))
@@ -70,7 +71,7 @@ def _interface(project: Project) -> Iterator[str]:
 
 def _row(kind: str, name: str, value: Value) -> str:
     keras = "(" + ", ".join("None" if size is None else str(size) for size in value.keras_shape) + ")"
-    return f"| {kind} | `{prose(name)}` | {shape_text(value)} | {keras} | {value.dtype} |"
+    return f"| {kind} | `{marked(name)}` | {shape_text(value)} | {keras} | {value.dtype} |"
 
 
 def _precision(source: Graph) -> Iterator[str]:
@@ -91,7 +92,7 @@ def _preprocessing(source: Graph) -> Iterator[str]:
         followed.update(v for v in node.outputs if v is not None)
         told = {k: v for k, v in node.layer.config.items() if k in ("scale", "offset", "mean", "variance", "axis")}
         settings = ", ".join(f"{key}={literal(value)}" for key, value in told.items() if value is not None)
-        found.append(f"`{prose(node.layer.name)}` ({node.layer.class_name}: {prose(settings, 100)})")
+        found.append(f"`{marked(node.layer.name)}` ({node.layer.class_name}: {prose(settings, 100)})")
     if found:
         yield f"Preprocessing inside the model: {', '.join(found)}. Feed it what you fed the Keras model."
     else:
@@ -103,14 +104,15 @@ def _preprocessing(source: Graph) -> Iterator[str]:
 def _training(project: Project) -> Iterator[str]:
     counts = project.counts()
     yield "## Training"
-    yield f"{counts['total']:,} parameters, {counts['trainable']:,} of them trainable, as in Keras."
+    yield f"{number_of(counts['total'], 'parameter')}, {counts['trainable']:,} of them trainable, as in Keras."
     frozen = [path for path, entry in layer_entries(project) if not entry["trainable"]]
     if frozen:
-        shown = ", ".join(f"`{prose(path)}`" for path in frozen[:12])
+        shown = ", ".join(f"`{marked(path)}`" for path in frozen[:12])
         shown += f" and {len(frozen) - 12} more" if len(frozen) > 12 else ""
         yield f"Frozen (`requires_grad=False`; BatchNorm stays in inference mode): {shown}."
     for what, layers in project.drift.items():
-        yield f"Differs from Keras, in {len(layers)} layers: {what}. `tf2torch convert --exact` emits what does not."
+        where = number_of(len(layers), "layer")
+        yield f"Differs from Keras, in {where}: {what}. `tf2torch convert --exact` emits what does not."
 
 
 def _speed(graph: Graph) -> Iterator[str]:
@@ -133,4 +135,4 @@ def _map(project: Project) -> Iterator[str]:
     for path, entry in layer_entries(project):
         attributes = ", ".join(f"`{module}`" for module in entry["modules"])
         lines = ", ".join(f"{name}, line {line}" for name, line in entry["lines"][:2])
-        yield f"| `{prose(path)}` | {prose(entry['class'])} | {attributes or lines or 'nothing to do'} |"
+        yield f"| `{marked(path)}` | {marked(entry['class'])} | {attributes or lines or 'nothing to do'} |"

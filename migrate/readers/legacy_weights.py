@@ -13,7 +13,7 @@ from typing import Any
 
 import h5py
 
-from converters.errors import UserError
+from converters.errors import UserError, number_of
 from converters.graph import Layer
 from converters.weights import Weight
 from migrate.readers.data import damaged
@@ -62,7 +62,8 @@ class LegacyWeights:
     def _wrong_number(self, names: Sequence[str]) -> UserError:
         found = ", ".join(f"{'/'.join(array.parts)} {list(array.weight.shape)}" for array in self.arrays)
         return UserError(
-            f"the file holds {len(self.arrays)} arrays for {self.where}, expected {len(names)} ({', '.join(names)})",
+            f"the file holds {number_of(len(self.arrays), 'array')} for {self.where}, "
+            f"expected {len(names)} ({', '.join(names)})",
             found=found or "none",
             remedy="the file's weights do not belong to its architecture, or it was saved before it was built",
         )

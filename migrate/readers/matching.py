@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from converters.errors import UserError
+from converters.errors import UserError, number_of
 from converters.weights import Weight
 from migrate.readers.keras1 import SUFFIXES
 
@@ -112,8 +112,8 @@ def paired(layers: Sequence[Entry], groups: Mapping[str, Sequence[Named]]) -> di
     if len(owners) != len(holding):
         raise UserError(
             "the weights do not belong to this architecture",
-            expected=f"weights of {len(owners)} layers: {_listed(owners)}",
-            found=f"weights of {len(holding)} layers: {_listed(holding)}",
+            expected=f"weights of {number_of(len(owners), 'layer')}: {_listed(owners)}",
+            found=f"weights of {number_of(len(holding), 'layer')}: {_listed(holding)}",
             remedy="give the weights that were saved from this model",
         )
     return dict(zip(owners, holding, strict=True))

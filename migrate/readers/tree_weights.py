@@ -12,7 +12,7 @@ from typing import Any
 
 import h5py
 
-from converters.errors import UserError
+from converters.errors import UserError, number_of
 from converters.graph import Layer
 from converters.weights import Leaf, Weight
 from migrate.readers.hdf5 import Arrays
@@ -45,7 +45,7 @@ class TreeWeights:
             held = self._held(folder)
             if len(held) != len(asked):
                 raise UserError(
-                    f"the file holds {len(held)} arrays under {self._locate(folder)!r}, "
+                    f"the file holds {number_of(len(held), 'array')} under {self._locate(folder)!r}, "
                     f"expected {len(asked)} ({', '.join(n.rpartition('/')[2] for n in asked) or 'none'})",
                     found=", ".join(str(list(leaf.shape)) for leaf in held) or "none",
                     remedy="the file's weights do not belong to its architecture, or it was saved before it was built",

@@ -65,7 +65,7 @@ def scaffold_file(
         progress("write weights")
         with new_folder(folder, overwrite=overwrite, needed=sum(map(nbytes, expressions.values()))) as beside:
             for file, text in files.items():
-                (beside / file).write_text(text)
+                (beside / file).write_text(text, encoding="utf-8")
             infinite = write_safetensors(beside / "weights.safetensors", expressions, source.arrays.read)
             if training.state:
                 save_file(dict(training.state), beside / "optimizer.safetensors")
