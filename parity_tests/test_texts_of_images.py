@@ -13,7 +13,6 @@ from migrate.emit.selfcheck import check
 from migrate.emit.written import Written, write
 from parity_tests.case import case
 from parity_tests.conftest import Bench
-from parity_tests.goldens.models import DOUBLE
 from parity_tests.test_blocks import flat_graph
 
 
@@ -176,11 +175,19 @@ def test_the_short_way_pads_as_the_long_one_does() -> None:
             assert torch.equal(padding.pad_image(x, kernel, stride), long)
 
 
-def test_one_level_is_no_u_net(bench: Bench) -> None:
-    """Two are: see the golden."""
-    model = f"lambda x: (lambda d: (lambda a: Conv2D(2, 1)(d(Concatenate()([UpSampling2D()(d(MaxPooling2D()(a), 16)), a]), 8)))(d(x, 8)))({DOUBLE})"
+def test_a_u_net_keeps_the_users_names(bench: Bench) -> None:
+    """One without: see the golden."""
+    block = "(lambda x, n, name: CONV(CONV(x, n, name + '_a'), n, name + '_b'))".replace(
+        "CONV", "(lambda x, n, name: Conv2D(n, 3, padding='same', activation='relu', name=name)(x))"
+    )
+    model = (
+        "lambda x: (lambda d: (lambda a: (lambda b: (lambda c: Conv2D(2, 1, name='mask')(d(Concatenate()([UpSampling2D()("
+        "d(Concatenate()([UpSampling2D()(c), b]), 16, 'right_near')), a]), 8, 'right_far')))(d(MaxPooling2D()(b), 32, "
+        f"'middle')))(d(MaxPooling2D()(a), 16, 'left_near')))(d(x, 8, 'left_far')))({block})"
+    )
     text = written(bench, model, (16, 16, 3)).text.text
-    assert "self.conv1 = " in text and "down" not in text and "bottleneck" not in text, text
+    assert "self.left_far = " in text and "self.middle = " in text, text
+    assert "self.down" not in text and "self.bottleneck" not in text and "self.head" not in text, text
 
 
 @pytest.mark.parametrize(
