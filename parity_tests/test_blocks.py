@@ -140,8 +140,7 @@ def branching(*blocks: str) -> str:
 
 
 def text_of(bench: Bench, model: str, *inputs: tuple[int, ...]) -> str:
-    built = bench.ask(case(model, model, *inputs, options={"batches": [1]}))
-    done = write(flat_graph(built["paths"][0]), "Net", "test")
+    done = write(flat_graph(bench.saved(case(model, model, *inputs))), "Net", "test")
     assert not done.refused
     return done.text.text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from migrate.emit.classes import ClassText, Writer
 
 FORMULA_TWICE = 3  # a formula that stands so often gets a name
+GAPS_AT_MOST = 2  # in the numbers of what a class stands for; with more, its first and last are told
 DOCSTRING_AT_MOST = 110  # columns, with quotes and indentation in a line of 120
 POSITIONAL = ("channels", "features", "kernel_size")
 POSITIONAL_AT_MOST = 3
@@ -231,9 +233,20 @@ def _docstring(template: Template, arguments: list[str]) -> str:
     text = classes.interface(inputs, [_result(v, template) for v in values(graph.outputs)], arguments)
     prefixes = list(dict.fromkeys(filter(None, template.prefixes)))  # in the order of the model
     if len(prefixes) > 1 or len(template.prefixes) == 1 == len(prefixes):  # one for all members names no block
-        told = f" Keras: `{prose(prefixes[0])}`" + (f" to `{prose(prefixes[-1])}`." if len(prefixes) > 1 else ".")
+        told = f" Keras: {', '.join(_ranges(prefixes))}."
         text += told if len(text) + len(told) <= DOCSTRING_AT_MOST else ""
     return text
+
+
+def _ranges(prefixes: list[str]) -> Iterator[str]:
+    """`block2` to `block4`, `block13`: where a number is all that differs, no range has gaps."""
+    counted = [match for prefix in prefixes if (match := re.fullmatch(r"(\D*)(\d+)", prefix))]
+    numbers = [int(match[2]) for match in counted] if len({match[1] for match in counted}) == 1 else []
+    gaps = [at for at in range(1, len(numbers)) if numbers[at] != numbers[at - 1] + 1]
+    whole = len(numbers) < len(prefixes) or len(gaps) > GAPS_AT_MOST
+    for start, stop in pairwise([0, *([] if whole else gaps), len(prefixes)]):
+        first, last = prefixes[start], prefixes[stop - 1]
+        yield f"`{prose(first)}`" + (f" to `{prose(last)}`" if last != first else "")
 
 
 def _result(value: Value, template: Template) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from converters.graph import Call, Graph, Module, Value
+from converters.graph import Call, Graph, Module, Value, values
 from migrate.blocks.expressions import Parameter
 from migrate.emit.body import Statement
 
@@ -37,6 +37,8 @@ class Head:
         if linear is None or linear.constructor != "nn.Linear" or last.target != "softmax":
             return Head(last)
         classes = linear.args[1]
+        if any(m.constructor == "nn.Embedding" and m.args[0] == classes for m in graph.modules):
+            return Head(last)  # it chooses among its tokens: their number stands in two places
         changed = replace(linear, args=(linear.args[0], Parameter("num_classes"), *linear.args[2:]))
         return Head(last, {"num_classes": classes}, {linear.key: changed})
 
@@ -44,7 +46,9 @@ class Head:
         """The docstring of a method, '' where its name says enough."""
         if method != "logits" or self.last is None:
             return ""
-        return LOGITS[self.last.target]
+        text = LOGITS[self.last.target]
+        (made,) = values(self.last.outputs)
+        return text if made.rank == 2 else f"{text.partition(':')[0]}."
 
     def changed(self, module: Module) -> Module:
         """A module with a parameter in place of its number."""
