@@ -165,14 +165,13 @@ def _silent(line: str) -> None:
 def load(folder: str | os.PathLike[str], *, dtype: torch.dtype | None = None) -> nn.Module:
     """The model of a converted folder, in eval mode.
 
-    It computes in `dtype`, by default in torch's default dtype as its class would, whatever the file stores.
+    It computes in `dtype`, by default in the precision that the file stores; in float32 if that is half precision.
     """
     keep_apart()
-    import torch
+    from migrate.loading import load_project, widened
 
-    from migrate.loading import load_project
-
-    return load_project(Path(folder), dtype=dtype or torch.get_default_dtype())
+    model = load_project(Path(folder), dtype=dtype)
+    return model if dtype is not None else widened(model)
 
 
 def capture(

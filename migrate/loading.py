@@ -38,6 +38,14 @@ def load_project(folder: Path, *, dtype: torch.dtype | None = None) -> nn.Module
     return model.eval()
 
 
+def widened(model: nn.Module) -> nn.Module:
+    """The model with what is stored in half precision in float32: so its class computes, and any CPU."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.dtype in (torch.float16, torch.bfloat16):
+            tensor.data = tensor.data.float()
+    return model
+
+
 def read_migration(folder: Path) -> dict[str, Any]:
     """`migration.json` of an emitted folder."""
     try:

@@ -20,6 +20,7 @@ from converters.graph import Graph, Node, Value, values
 from converters.weights import Weight, to_json
 from migrate.emit.selfcheck import Recording, examples
 from migrate.interpret import ModelInstance
+from migrate.recurrence import WholeRecurrences
 from migrate.verify.recorder import Event, Recorder
 
 Label = Any
@@ -69,7 +70,7 @@ def _emitted(
         made.setdefault(recording.name(tensor), []).append(Seen(next(position), event, index))
         return tensor
 
-    with torch.no_grad(), recording, Recorder(model, seen).watching():
+    with torch.no_grad(), recording, WholeRecurrences(), Recorder(model, seen).watching():
         model(*inputs)
     return made
 
