@@ -16,8 +16,8 @@ class Case:
     `inputs`: the shape of each input without the batch, with its dtype where it is not float32.
     `leak`: a relative error that Keras itself carries into float64, as measured, and `because` of what.
     `permutes`: how many permutes the emitted model may have at run time.
-    `deep`: its normalizations get statistics near those of its activations, else rounding alone chooses the outputs
-    of the deepest models; and what rounding may do to them is measured, as a bundle of `verify` has it.
+    `calibrated`: its normalizations get statistics near those of its activations, else rounding alone chooses the
+    outputs of the deepest models. `measured`: what rounding may do to the outputs is measured, as `verify` does.
     """
 
     name: str
@@ -29,14 +29,15 @@ class Case:
     options: dict[str, Any] = field(default_factory=dict)
     formats: tuple[str, ...] = ("keras",)
     generation: int = 3
-    deep: bool = False
+    calibrated: bool = False
+    measured: bool = False
 
     def request(self, seed: int = 0) -> dict[str, Any]:
         """What the worker is asked to build, but for the folder."""
         return {
             "do": "build", "model": self.model, "inputs": [_input(i) for i in self.inputs],
             "formats": list(self.formats), "options": self.options, "generation": self.generation, "seed": seed,
-            "deep": self.deep,
+            "calibrated": self.calibrated, "measured": self.measured,
         }  # fmt: skip
 
 

@@ -32,7 +32,10 @@ DAMAGES = {
     "an operand for another": ("(x + self.conv2", "(F.relu(x) + self.conv2"),
     "a call that nobody needs": ("return self", "F.relu(x)\n        return self"),
     "a bias lost": ("nn.Linear(4 * 4 * 4, num_classes)", "nn.Linear(4 * 4 * 4, num_classes, bias=False)"),
-    "a frozen parameter": ("nn.Linear(4 * 4 * 4, num_classes)", "nn.Linear(4 * 4 * 4, num_classes).requires_grad_(False)"),
+    "a frozen parameter": (
+        "nn.Linear(4 * 4 * 4, num_classes)",
+        "nn.Linear(4 * 4 * 4, num_classes).requires_grad_(False)",
+    ),
     "a name": ("self.fc", "self.fc2"),
 }
 

@@ -10,20 +10,32 @@ import numpy as np
 from original.leaks import rounding
 
 
-def build(reference, folder, model, inputs, seed=0, formats=("keras",), options=None, generation=3, deep=False):
+def build(
+    reference,
+    folder,
+    model,
+    inputs,
+    seed=0,
+    formats=("keras",),
+    options=None,
+    generation=3,
+    calibrated=False,
+    measured=False,
+):
     """Builds, saves `model.keras` or `model.h5`, and records inputs and outputs in float64 and float32.
 
     `model`: layers separated by commas (a chain), a lambda from input tensors to outputs, or `model:` and an
     expression that is the whole model.
     `inputs`: [[shape, dtype], ...], None for a dynamic size; of the model itself if empty. `options`: see `draw`.
-    `deep`: its normalizations get statistics near those of its activations, and what rounding may do is measured.
+    `calibrated`: its normalizations get statistics near those of its activations. `measured`: what rounding may do
+    to its outputs is measured, as a bundle has it.
     """
     keras = reference.keras
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     made = make(keras, model, inputs)
     perturb(made, np.random.default_rng(seed))
-    if deep:
+    if calibrated:
         calibrate(keras, made, np.random.default_rng(seed))
     os.makedirs(folder, exist_ok=True)
     paths = []
@@ -39,7 +51,7 @@ def build(reference, folder, model, inputs, seed=0, formats=("keras",), options=
             with reference.precision(dtype):
                 result = reference.forward(loaded, one, dtype)
             arrays.update({"%s/%d/%d" % (dtype, number, i): array for i, array in enumerate(result)})
-            if deep and dtype == "float64":
+            if measured and dtype == "float64":
                 arrays["rounding/%d" % number] = rounding(reference, loaded, one, result)
     np.savez(os.path.join(folder, "reference.npz"), **arrays)
     return {
