@@ -168,10 +168,9 @@ def load(folder: str | os.PathLike[str], *, dtype: torch.dtype | None = None) ->
     It computes in `dtype`, by default in the precision that the file stores; in float32 if that is half precision.
     """
     keep_apart()
-    from migrate.loading import load_project, widened
+    from migrate.loading import load_project
 
-    model = load_project(Path(folder), dtype=dtype)
-    return model if dtype is not None else widened(model)
+    return load_project(Path(folder), dtype=dtype)
 
 
 def capture(

@@ -15,12 +15,14 @@ from torch import nn
 from converters.errors import UserError
 from converters.weights import Constant, evaluate, from_json
 
+HALVES = (torch.float16, torch.bfloat16)
+
 
 def load_project(folder: Path, *, dtype: torch.dtype | None = None) -> nn.Module:
     """Imports `model.py`, builds its class on the meta device and assigns the tensors of `weights.safetensors`.
 
     The model is in eval mode. `dtype` (such as torch.float64) builds it in another precision from the start;
-    without, its tensors keep the dtypes of the file.
+    without, its tensors keep the dtypes of the file, half precision aside: a CPU computes in float32 from that.
     Raises UserError if the folder is not one that `convert` wrote.
     """
     migration = read_migration(folder)
@@ -32,18 +34,12 @@ def load_project(folder: Path, *, dtype: torch.dtype | None = None) -> nn.Module
     finally:
         torch.set_default_dtype(default)
     state = load_file(folder / "weights.safetensors")
-    if dtype is not None:
+    if dtype is None:
+        state = {key: tensor.float() if tensor.dtype in HALVES else tensor for key, tensor in state.items()}
+    else:
         state = {key: _cast(key, tensor, dtype, migration["weights"]) for key, tensor in state.items()}
     model.load_state_dict(state, strict=True, assign=True)
     return model.eval()
-
-
-def widened(model: nn.Module) -> nn.Module:
-    """The model with what is stored in half precision in float32: so its class computes, and any CPU."""
-    for tensor in (*model.parameters(), *model.buffers()):
-        if tensor.dtype in (torch.float16, torch.bfloat16):
-            tensor.data = tensor.data.float()
-    return model
 
 
 def read_migration(folder: Path) -> dict[str, Any]:

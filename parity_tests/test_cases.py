@@ -56,7 +56,8 @@ def exports_and_compiles(folder: Path, inputs: list[np.ndarray[Any, Any]]) -> No
 
     nn.LSTM, nn.GRU and nn.RNN are traced by torch.compile only if it is told to (`allow_rnn`); else they break the graph.
     """
-    model, given = migrate.load(folder), tensors(read_migration(folder), inputs, torch.float32)
+    model = migrate.load(folder, dtype=torch.float32)
+    given = tensors(read_migration(folder), inputs, torch.float32)
     with torch.no_grad(), torch._dynamo.config.patch(allow_rnn=True):
         eager = flat(model(*given))
         exported = flat(torch.export.export(model, tuple(given)).module()(*given))
