@@ -188,6 +188,15 @@ class Graph:
         read = Counter(operand for node in self.nodes for operand in values((node.args, node.kwargs)))
         return read + Counter(values(self.outputs))
 
+    def readers(self) -> dict[Value, list[Call]]:
+        """The calls that read each value; one that reads it twice is there twice."""
+        found: dict[Value, list[Call]] = {}
+        for call in self.nodes:
+            assert isinstance(call, Call)
+            for value in call.operands:
+                found.setdefault(value, []).append(call)
+        return found
+
     def layers(self) -> dict[str, Layer]:
         """The Keras layers by path, those of nested models and those that others wrap included."""
         return {layer.path: layer for node in self.nodes if isinstance(node, Node) for layer in node.layer.family()}

@@ -6,14 +6,19 @@ that splits again has its parts called after it, `branch2a` and `branch2b`.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from string import ascii_lowercase
 
+from converters.graph import Call
 from migrate.blocks.pattern import Flow, Pattern, Ref, heavy
 
 BRANCHES_AT_LEAST = 3
 NAMED_AT_LEAST = 2
+
+
+def is_wide(call: Call) -> bool:
+    """Whether a call puts branches side by side."""
+    return call.target == "torch.cat" and len(call.operands) >= BRANCHES_AT_LEAST
 
 
 class Branches:
@@ -21,7 +26,7 @@ class Branches:
 
     def __init__(self, pattern: Pattern, flow: Flow, is_layer: Callable[[int], object]) -> None:
         self.pattern, self.flow, self.is_layer = pattern, flow, is_layer
-        self.readers = Counter(ref[0] for refs in flow.operands for ref in refs) + Counter([flow.output[0]])
+        self.readers = flow.uses()
         self.chains: dict[str, list[int]] = {}
         starts: list[Ref | None] = []
         for operands in (BRANCHES_AT_LEAST, NAMED_AT_LEAST):

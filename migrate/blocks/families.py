@@ -54,11 +54,7 @@ class Families:
         self.shared = shared_modules(graph)
         self.shapes: list[Hashable] = [tokens.shape(member([s])) for s in self.segments]
         self.taken: set[int] = set()
-        self.readers: dict[Value, list[Call]] = {}
-        for call in graph.nodes:
-            assert isinstance(call, Call)
-            for value in call.operands:
-                self.readers.setdefault(value, []).append(call)
+        self.readers = graph.readers()
 
     def find(self) -> Iterator[Pattern]:
         """Patterns with at least two members that do not overlap."""

@@ -7,6 +7,7 @@ nothing there. Data then passes through: the slot's value is one of its operands
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
@@ -72,6 +73,10 @@ class Flow:
     operands: tuple[tuple[Ref, ...], ...]
     through: Mapping[int, int]
     output: Ref
+
+    def uses(self) -> Counter[int]:
+        """How often what each slot makes is read; to be the output is to be read once more."""
+        return Counter([*(ref[0] for refs in self.operands for ref in refs), self.output[0]])
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,8 @@ def _way(pattern: Pattern, flow: Flow, number: int) -> list[int]:
     while number >= 0:
         slot, operands = pattern.slots[number], flow.operands[number]
         plain = slot.first.kind == "module" and not slot.optional and len(operands) == 1
-        if not plain or readers(flow, number) != 1 or (way and number != way[0] - 1):
+        if not plain or flow.uses()[number] != 1 or (way and number != way[0] - 1):
             return []
         way.insert(0, number)
         number = operands[0][0]
     return way
-
-
-def readers(flow: Flow, number: int) -> int:
-    """How often what a slot makes is read."""
-    return sum(ref[0] == number for refs in flow.operands for ref in refs) + (flow.output[0] == number)

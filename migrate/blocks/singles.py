@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from converters.graph import Call, Graph, Module
+from converters.graph import Graph, Module
+from migrate.blocks.branches import is_wide
 from migrate.blocks.families import Families
 from migrate.blocks.pattern import Pattern, Tokens, exact, heavy
 
-BRANCHES_AT_LEAST = 3
 LAYERS_AT_LEAST = 3
 BLOCKS_AT_LEAST = 2
 
@@ -26,14 +26,10 @@ def singles(graph: Graph, tokens: Tokens) -> Iterator[Pattern]:
     for interval in found.alone():
         part = found.member_of(interval)
         layers = sum(heavy(call, tokens.modules) for call in part.calls)
-        if layers >= LAYERS_AT_LEAST and any(_is_wide(call) for call in part.calls) and len(part.inputs) == 1:
+        if layers >= LAYERS_AT_LEAST and any(is_wide(call) for call in part.calls) and len(part.inputs) == 1:
             yield exact([part], tokens.modules)
 
 
 def _puts_side_by_side(module: Module) -> bool:
     block = module.graph.block if module.graph is not None else None
-    return block is not None and any(_is_wide(call) for call in block.template.graph.nodes)
-
-
-def _is_wide(call: Call) -> bool:
-    return call.target == "torch.cat" and len(call.operands) >= BRANCHES_AT_LEAST
+    return block is not None and any(is_wide(call) for call in block.template.graph.nodes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise, starmap
 from typing import Any
@@ -17,7 +17,7 @@ from migrate.blocks.expressions import Condition, Scaled
 from migrate.blocks.parameters import names_in, same, unused, width
 from migrate.blocks.pattern import POOLING, Flow, Pattern, Ref, arguments, completed, numbers, signature
 from migrate.blocks.prefixes import own_name, prefix_of, role
-from migrate.blocks.shortcuts import readers, shortcut
+from migrate.blocks.shortcuts import shortcut
 
 EITHER = "either"  # one of two layers; an attribute that is made on a condition
 PARAMETERS_AT_MOST = 4  # beside the widths at the block's border
@@ -178,7 +178,7 @@ class _Builder:
             follows = (
                 group and (slot.optional or chain is not None) and chain == self.chains.get(group[-1])
                 and self.pattern.slots[group[-1]].present == slot.present
-                and self.flow.operands[number] == ((group[-1], 0),) and readers(self.flow, group[-1]) == 1
+                and self.flow.operands[number] == ((group[-1], 0),) and self.flow.uses()[group[-1]] == 1
             )  # fmt: skip
             alone = any(one and (number in one or group[-1] in one) for one in (self.copied, self.shortcut) if group)
             if group and (alone or not (follows and self._as_module(number) and self._as_module(group[-1]))):
@@ -258,30 +258,32 @@ class _Builder:
         other = self.pattern.choices[number]
         order = (number, other) if self.columns.lead(number) == number else (other, number)
         made = tuple(module for n in order if (module := self._as_module(n)) is not None)
-        module = _stateless(f"{number}|{other}", EITHER, (), {}, self.pattern.slots[number].first)
-        module = replace(module, graph=Graph("", (), (), modules=made, sequential=True))
+        module = _holding(made, _stateless(f"{number}|{other}", EITHER, (), {}, self.pattern.slots[number].first))
         self._attach(module, [number, other], condition)
 
     def _grouped(self, group: list[int], condition: Condition | None) -> None:
         """One module, or several as an nn.Sequential. With a condition, nn.Identity stands there otherwise."""
+        self._attach(self._chained(group, f"{group[0]}-{group[-1]}"), group, condition)
+
+    def _chained(self, group: list[int], key: str) -> Module:
+        """The module of some slots, or of several an nn.Sequential."""
         made = [module for number in group if (module := self._as_module(number)) is not None]
-        first = self.pattern.slots[group[0]].first
-        module = made[0]
-        if len(made) > 1:
-            made = [made[0], *starmap(overwriting, pairwise(made))]
-            module = _stateless(f"{group[0]}-{group[-1]}", "sequential", (), {}, first)
-            module = replace(module, graph=Graph("", (), (), modules=tuple(made), sequential=True))
-        self._attach(module, group, condition)
+        if len(made) == 1:
+            return made[0]
+        made = [made[0], *starmap(overwriting, pairwise(made))]
+        return _holding(made, _stateless(key, "sequential", (), {}, self.pattern.slots[group[0]].first))
 
     def _attach(self, module: Module, group: list[int], condition: Condition | None) -> None:
         """A module, and its call."""
         self._add(module, group[0])
         if condition is not None:
             self.made.conditions[module.key] = condition
+        self._call(module, group)
+
+    def _call(self, module: Module, group: list[int]) -> None:
+        """The call that stands for some slots."""
         passed = self.values[self.flow.operands[group[0]][0]]
-        last = group[-1]
-        outputs = self._outputs(last, passed)
-        call = Call("module", module.key, (passed,), {}, outputs, "")
+        call = Call("module", module.key, (passed,), {}, self._outputs(group[-1], passed), "")
         self.nodes.append(call)
         self.made.calls[call] = [c for number in group for c in self.pattern.slots[number].calls if c is not None]
 
@@ -289,28 +291,16 @@ class _Builder:
         """An nn.Sequential with as many copies of a unit as the block is deep."""
         copies = self.pattern.copies
         assert copies is not None
-        unit = [module for number in group[: copies.size] if (module := self._as_module(number)) is not None]
-        key = f"{group[0]}-{group[-1]}"
-        first = self.pattern.slots[group[0]].first
-        item = unit[0]
-        if len(unit) > 1:
-            unit = [unit[0], *starmap(overwriting, pairwise(unit))]
-            item = _stateless(f"{key} unit", "sequential", (), {}, first)
-            item = replace(item, graph=Graph("", (), (), modules=tuple(unit), sequential=True))
+        key, first = f"{group[0]}-{group[-1]}", self.pattern.slots[group[0]].first
+        unit = self._chained(group[: copies.size], f"{key} unit")
         times = {"times": Scaled(DEPTH, plus=-copies.before)}
-        module = replace(
-            _stateless(key, "sequential", (), times, first),
-            graph=Graph("", (), (), modules=(item,), sequential=True),
-        )
+        module = _holding([unit], _stateless(key, "sequential", (), times, first))
         self.modules.append(module)
         self.made.copies[key] = [
             [self._keys(start, m) for start in copies.firsts if self.pattern.slots[start].present[m]]
             for m in range(len(self.pattern.members))
         ]
-        passed = self.values[self.flow.operands[group[0]][0]]
-        call = Call("module", key, (passed,), {}, self._outputs(group[-1], passed), "")
-        self.nodes.append(call)
-        self.made.calls[call] = [c for number in group for c in self.pattern.slots[number].calls if c is not None]
+        self._call(module, group)
 
     def _keys(self, start: int, member: int) -> list[str]:
         """The keys of the modules in one copy, '' for what is none."""
@@ -377,6 +367,11 @@ class _Builder:
 def _names(module: Module) -> list[str]:
     """The names of a constructor's arguments, in order."""
     return list(signature(module.constructor).parameters)
+
+
+def _holding(parts: Iterable[Module], module: Module) -> Module:
+    """A module with others in it, one after the other."""
+    return replace(module, graph=Graph("", (), (), modules=tuple(parts), sequential=True))
 
 
 def _stateless(key: str, constructor: str, args: Any, kwargs: Mapping[str, Any], call: Call) -> Module:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from converters.graph import Call, Graph, Value, values
+from migrate.blocks.branches import is_wide
 from migrate.emit.expression import Expression
 from migrate.emit.names import identifier, unique
 
@@ -22,7 +23,6 @@ DEEDS = {
     "F.interpolate": "upsampled",
 }  # fmt: skip
 PREVIOUS = "previous"  # the second argument of blocks that read the two before them
-BRANCHES_AT_LEAST = 3
 JOINS = {"torch.cat", "+", "*"}
 
 
@@ -92,7 +92,7 @@ class Variables:
 def branches_of(calls: Iterable[Call]) -> Iterator[tuple[Value, int]]:
     """Values that are put side by side, and the place of each."""
     for call in calls:
-        if call.target == "torch.cat" and len(call.operands) >= BRANCHES_AT_LEAST:
+        if is_wide(call):
             yield from ((value, place) for place, value in enumerate(call.operands, 1))
 
 

@@ -13,6 +13,7 @@ from converters.training import Loss, Output, Variable
 from migrate.emit.names import argument_names
 from migrate.emit.project import Project, named_outputs
 from migrate.outputs import output_names
+from migrate.readers.vocabulary import dtype_name
 from migrate.scaffold.slots import keras_path
 
 DATA = ("arrays", "images", "csv", "tfrecord", "text")
@@ -111,10 +112,7 @@ def policy_of(graph: Graph) -> str:
     """The mixed precision that layers of a file compute in; nothing where it has none."""
     for node in graph.nodes:
         assert isinstance(node, Node)
-        stated = node.layer.config.get("dtype")
-        config = stated.get("config") if isinstance(stated, Mapping) else None
-        name = config.get("name") if isinstance(config, Mapping) else stated
-        if isinstance(name, str) and name in POLICIES:
+        if (name := dtype_name(node.layer.config.get("dtype"))) in POLICIES:
             return name
         if node.layer.graph is not None and (inner := policy_of(node.layer.graph)):
             return inner

@@ -25,10 +25,7 @@ def fold_padding(graph: Graph) -> Graph:
     calls, outputs = calls_of(graph), set(values(graph.outputs))
     called = Counter(call.target for call in calls if call.kind == "module")
     modules = {module.key: module for module in graph.modules}
-    readers: dict[Value, list[Call]] = {}
-    for call in calls:
-        for value in call.operands:
-            readers.setdefault(value, []).append(call)
+    readers = graph.readers()
     new: dict[Call, Call] = {}
     for pad in calls:
         if pad.target != "F.pad" or pad.outputs in outputs:
@@ -133,8 +130,7 @@ def fold_pooling(graph: Graph) -> Graph:
 
 def fold_hard_sigmoid(graph: Graph) -> Graph:
     """relu6(x + 3) / 6, as models that are older than the function spell it, is F.hardsigmoid(x)."""
-    calls, uses = calls_of(graph), graph.uses()
-    makers = {call.outputs: call for call in calls if isinstance(call.outputs, Value) and uses[call.outputs] == 1}
+    calls, makers = calls_of(graph), _read_once(graph)
     new: dict[Call, Call] = {}
     for call in calls:
         clipped = makers.get(call.args[0]) if _is(call, "*", 1 / 6) or _is(call, "/", 6) else None
@@ -153,8 +149,7 @@ def _is(call: Call, sign: str, number: float) -> bool:
 
 def keep_dims(graph: Graph) -> Graph:
     """A reduction whose axes are put back with size 1 keeps them in the first place."""
-    calls, uses = calls_of(graph), graph.uses()
-    makers = {call.outputs: call for call in calls if isinstance(call.outputs, Value) and uses[call.outputs] == 1}
+    calls, makers = calls_of(graph), _read_once(graph)
     new: dict[Call, Call] = {}
     for call in calls:
         before = makers.get(call.args[0]) if call.kind == "method" and call.target in ("reshape", "unsqueeze") else None
@@ -169,7 +164,15 @@ def keep_dims(graph: Graph) -> Graph:
         kept = tuple(1 if axis in dims else size for axis, size in enumerate(before.args[0].shape))
         if kept == call.outputs.shape:
             new[call] = replace(before, kwargs={**before.kwargs, "keepdim": True}, outputs=call.outputs)
-    return replace(graph, nodes=tuple(new.get(call, call) for call in calls_of(graph)))
+    return replace(graph, nodes=tuple(new.get(call, call) for call in calls))
+
+
+def _read_once(graph: Graph) -> dict[Value, Call]:
+    """Which call makes each value that is read once and no more."""
+    uses = graph.uses()
+    return {
+        value: call for value, call in makers_of(calls_of(graph)).items() if call.outputs == value and uses[value] == 1
+    }
 
 
 def _with_padding(kwargs: Mapping[str, Any], padding: Any) -> dict[str, Any]:

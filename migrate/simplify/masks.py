@@ -44,10 +44,7 @@ class Steps:
         self.makers = makers_of(self.calls)
         self.modules = {module.key: module for module in graph.modules}
         self.outputs = set(values(graph.outputs))
-        self.readers: dict[Value, list[Call]] = {}
-        for call in self.calls:
-            for value in set(call.operands):
-                self.readers.setdefault(value, []).append(call)
+        self.readers = graph.readers()
 
     def hides(self, call: Call) -> Mask | None:
         """The mask of the steps that a call sets to zero, `y.masked_fill(~mask[..., None], 0)`."""
