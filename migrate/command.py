@@ -94,6 +94,8 @@ def command(
                     click.echo(json.dumps({"ok": False, "gaps": [gap.to_json() for gap in error.gaps]}))
                 click.echo(f"tf2torch: {error}", err=True)
                 sys.exit(2)
+            except BrokenPipeError:  # whoever reads has seen enough: click ends in silence
+                raise
             except Exception as error:
                 if debug:
                     raise

@@ -102,19 +102,18 @@ def text():
 
 
 def regularized():
-    """Everything that weights and gradients can be told."""
+    """Everything that weights and gradients can be told, in a stage of blocks too."""
     x, y = digits()
     l1 = keras.regularizers.L1(1e-3)
-    model = keras.Sequential(
-        [
-            keras.Input((64,), name="pixels"),
-            layers.Rescaling(1 / 16),
-            layers.Dense(16, kernel_regularizer="l2", activity_regularizer=l1),
-            layers.ReLU(),
-            layers.ActivityRegularization(l2=1e-3),
-            layers.Dense(10, "softmax", kernel_constraint=keras.constraints.MaxNorm(0.8), bias_regularizer=l1),
-        ]
-    )
+    pixels = keras.Input((64,), name="pixels")
+    hidden = layers.Dense(16, kernel_regularizer="l2", activity_regularizer=l1)(layers.Rescaling(1 / 16)(pixels))
+    hidden = layers.ActivityRegularization(l2=1e-3)(layers.ReLU()(hidden))
+    for _ in range(3):
+        inner = layers.Dense(8, "relu", kernel_regularizer="l2", kernel_initializer="he_normal")(hidden)
+        inner = layers.Dense(16, kernel_regularizer="l2")(layers.LayerNormalization()(inner))
+        hidden = layers.Add()([hidden, inner])
+    constrained = {"kernel_constraint": keras.constraints.MaxNorm(0.8), "bias_regularizer": l1}
+    model = keras.Model(pixels, layers.Dense(10, "softmax", **constrained)(hidden))
     model.compile(
         keras.optimizers.SGD(0.3, gradient_accumulation_steps=3, use_ema=True, ema_momentum=0.9),
         "sparse_categorical_crossentropy",

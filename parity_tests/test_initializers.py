@@ -6,7 +6,7 @@ import torch
 
 from converters.errors import Unsupported
 from converters.training import Variable, build
-from converters.training.weights import fans_of, forget_gate_bias, initializer
+from converters.training.initializers import fans_of, forget_gate_bias, initializer
 from converters.weights import Leaf
 from parity_tests import training_cases as cases
 from parity_tests.training import config, reference

@@ -43,12 +43,13 @@ Whatever cannot be translated raises `Unsupported` with the name of the thing an
 """
 
 from converters.training.callbacks import callback
+from converters.training.initializers import initializer
 from converters.training.losses import Loss, Output, loss, losses
 from converters.training.metrics import Metric, metric, metrics
 from converters.training.optimizer_classes import Variable
 from converters.training.optimizers import Optimizer, optimizer
 from converters.training.piece import Attribute, Call, Name, Piece, build
-from converters.training.weights import activity_regularizer, constraint, initializer, regularizer
+from converters.training.weights import activity_regularizer, constraint, regularizer
 
 __all__ = [
     "Attribute", "Call", "Loss", "Metric", "Name", "Optimizer", "Output", "Piece", "Variable", "activity_regularizer",

@@ -1,17 +1,15 @@
-"""What configs of layers say about a weight: how it starts, what it adds to the loss, what holds after each update.
+"""What configs of layers say about a weight: what it adds to the loss, and what holds after each update.
 
 Keras states axes and sizes of its own arrays; the weight's expression says where these are in PyTorch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import prod, sqrt
 from typing import Any
 
 from converters.errors import Unsupported
 from converters.graph import Layer
-from converters.training.config import DAMAGED, Options, named, refuse_custom, snake
+from converters.training.config import Options, named, refuse_custom, snake
 from converters.training.optimizer_classes import Variable
 from converters.training.piece import Attribute, Piece, call
 from converters.weights import Transpose
@@ -101,87 +99,3 @@ def _dims(options: Options, variable: Variable) -> tuple[int, ...]:
     if weight.rank == leaf.rank == 2 and weight.shape == leaf.shape[::-1]:  # rows of a Flatten, reordered
         return tuple(sorted(1 - axis for axis in axes))
     raise Unsupported(f"a constraint along axes of {variable.name}, which is arranged otherwise", "take it out")
-
-
-# -- initializers ------------------------------------------------------------------------------------------
-
-# name -> (scale, which fan, distribution)
-SCALED = {
-    "glorotuniform": (1.0, "fan_avg", "uniform"),
-    "glorotnormal": (1.0, "fan_avg", "truncated_normal"),
-    "xavieruniform": (1.0, "fan_avg", "uniform"),
-    "heuniform": (2.0, "fan_in", "uniform"),
-    "henormal": (2.0, "fan_in", "truncated_normal"),
-    "lecununiform": (1.0, "fan_in", "uniform"),
-    "lecunnormal": (1.0, "fan_in", "truncated_normal"),
-}
-TRUNCATED = 0.87962566103423978  # the standard deviation of a normal distribution that ends at 2
-
-
-def initializer(config: Any, variable: Variable, fans: tuple[int, int] | None = None) -> Piece:
-    """How a weight starts, as a call in place: `init.uniform_(model.fc.weight, -0.05, 0.05)`.
-
-    `fans`: (in, out), where the shape of the Keras weight does not tell them (attention). Distributions are Keras',
-    the random numbers themselves are not.
-    """
-    class_name, settings = named(config, "the initializer")
-    kind, options = snake(class_name), Options(f"the initializer {class_name}", settings, "name", "seed", "dtype")
-    made = _initial(kind, options, variable, fans)
-    if made is None:
-        refuse_custom(class_name, "the initializer")
-    options.done()
-    return Piece(made)
-
-
-def _initial(kind: str, options: Options, variable: Variable, fans: tuple[int, int] | None) -> Any:
-    x = Attribute(variable.name)
-    if kind in ("zeros", "zero"):
-        return call("init.zeros_", x)
-    if kind in ("ones", "one"):
-        return call("init.ones_", x)
-    if kind == "constant":
-        return call("init.constant_", x, options.number("value", 0.0))
-    if kind in ("randomuniform", "uniform"):
-        return call("init.uniform_", x, options.number("minval", -0.05), options.number("maxval", 0.05))
-    if kind in ("randomnormal", "normal"):
-        return call("init.normal_", x, options.number("mean", 0.0), options.number("stddev", 0.05))
-    if kind == "truncatednormal":
-        mean, std = options.number("mean", 0.0), options.number("stddev", 0.05)
-        return call("initial.truncated_normal", x, std, mean=mean)
-    if kind in ("orthogonal", "orthogonalinitializer"):
-        return call("init.orthogonal_", x, gain=options.number("gain", 1.0))
-    if kind in ("identity", "identityinitializer") and options.number("gain", 1.0) == 1:
-        return call("init.eye_", x)
-    if kind == "variancescaling":
-        scale, mode = options.number("scale", 1.0), str(options.value("mode", "fan_in"))
-        return _scaled(x, scale, mode, str(options.value("distribution", "truncated_normal")), variable, fans)
-    return _scaled(x, *SCALED[kind], variable, fans) if kind in SCALED else None
-
-
-def _scaled(
-    x: Attribute, scale: float, mode: str, distribution: str, variable: Variable, fans: tuple[int, int] | None
-) -> Any:
-    inside, outside = fans or fans_of(next(variable.weight.leaves()).shape)
-    fan = {"fan_in": inside, "fan_out": outside, "fan_avg": (inside + outside) / 2}.get(mode)
-    if fan is None:
-        raise Unsupported(f"VarianceScaling has the unknown mode {mode!r:.40}", DAMAGED)
-    spread = sqrt(scale / max(1.0, fan))
-    if distribution == "uniform":
-        return call("init.uniform_", x, -sqrt(3) * spread, sqrt(3) * spread)
-    if distribution in ("truncated_normal", "normal"):
-        return call("initial.truncated_normal", x, spread / TRUNCATED)
-    if distribution == "untruncated_normal":
-        return call("init.normal_", x, 0.0, spread)
-    raise Unsupported(f"VarianceScaling has the unknown distribution {distribution!r:.40}", DAMAGED)
-
-
-def fans_of(shape: Sequence[int]) -> tuple[int, int]:
-    """(in, out) of a Keras weight: its last two axes, times all the others."""
-    if len(shape) < 2:
-        return (shape[0] if shape else 1,) * 2
-    return prod(shape[:-2]) * shape[-2], prod(shape[:-2]) * shape[-1]
-
-
-def forget_gate_bias(variable: Variable) -> Piece:
-    """The bias of an LSTM with `unit_forget_bias`, whatever its initializer says."""
-    return Piece(call("initial.forget_gate_bias", Attribute(variable.name)))

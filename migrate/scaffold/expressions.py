@@ -7,10 +7,11 @@ import importlib
 import inspect
 import json
 import pkgutil
+import re
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -31,7 +32,7 @@ def render(expression: Any) -> str:
         case Name(text=text):
             return text
         case Attribute(path=path):
-            return f"model.{path}"
+            return f"model.{attribute(path)}"
         case Call(target=target, args=args, options=options):
             arguments = [render(arg) for arg in args]
             if target.startswith("."):
@@ -46,6 +47,11 @@ def render(expression: Any) -> str:
         case Mapping():
             return "{" + ", ".join(f"{literal(key)}: {render(value)}" for key, value in expression.items()) + "}"
     return literal(expression)
+
+
+def attribute(path: str) -> str:
+    """A dotted path as Python reads it: `stage1.0.conv` is `stage1[0].conv`."""
+    return re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", path)
 
 
 def _joined(arguments: list[str], options: Iterable[tuple[str, Any]]) -> str:
@@ -104,18 +110,22 @@ def _group(line: str) -> int:
 # -- local classes ----------------------------------------------------------------------------------------
 
 
-def local_file(home: str, pieces: Iterable[Piece]) -> str:
-    """The text of optim.py, losses.py ...: the classes that the pieces use, and what these use; "" if none."""
+def local_file(home: str, pieces: Iterable[Piece], *, more: str = "", imports: Sequence[str] = ()) -> str:
+    """The text of optim.py, losses.py ...: the classes that the pieces use, and what these use; "" if none.
+
+    `more`: a definition of this project, to follow them, with its `imports`.
+    """
     wanted = [target.partition(".")[2] for piece in pieces for target in piece.locals if target.startswith(f"{home}.")]
-    if not wanted:
+    if not wanted and not more:
         return ""
-    sources, imports = _sources(home)
+    sources, needed = _sources(home)
     body: dict[str, str] = {}
     for name in [name for name in sources if name in wanted]:
         _add(name, sources, body)
     title = inspect.getdoc(importlib.import_module(f"{LOCAL}.{home}")) or ""
     end = "\n" if "\n" in title else ""
-    return tidy("\n\n\n".join([f'"""{title}{end}"""\n\n' + "\n".join(imports), *body.values()]))
+    head = "\n".join(dict.fromkeys([*needed, *imports]))
+    return tidy("\n\n\n".join([f'"""{title}{end}"""\n\n{head}', *body.values(), *filter(None, [more])]))
 
 
 def _add(name: str, sources: Mapping[str, str], body: dict[str, str]) -> None:

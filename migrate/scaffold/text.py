@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from converters.training import Call, Loss, Metric, Name, Piece
+from converters.training import Loss, Metric, Piece
 from converters.training.piece import HOMES
 from migrate.emit.literals import literal, prose
 from migrate.emit.names import identifier
 from migrate.scaffold.expressions import imports, local_file, render, tidy
 from migrate.scaffold.fill import filled
 from migrate.scaffold.fitting import classes_text
+from migrate.scaffold.initial import initial_file
 from migrate.scaffold.lightning import lightning_places
+from migrate.scaffold.penalties import penalty_terms
 from migrate.scaffold.plan import Plan
 from migrate.scaffold.training import Training, logged, with_rate
 
@@ -36,6 +37,7 @@ def training_files(plan: Plan, training: Training) -> dict[str, str]:
     if plan.batch_norms:
         files["batch_norm.py"] = tidy(filled("batch_norm.py", norm_places(plan), conditions))
     local = {f"{home}.py": local_file(home, training.pieces) for home in HOMES}
+    local["initial.py"] = initial_file(plan.project)
     return files | {name: text for name, text in local.items() if text}
 
 
@@ -131,7 +133,7 @@ def objective_places(plan: Plan, training: Training) -> dict[str, str]:
         "SIZE": "len(targets[0])" if several else "len(targets)",
         **metric_places(plan, training),
         "SHARE": share_of(plan, training),
-        "PENALTY": " + ".join(penalty_terms(training.rules.penalties)),
+        "PENALTY": " + ".join(penalty_terms(plan.project, training.rules.penalties)),
         "PLUS_PENALTY": " + penalty(objective)" if training.rules.penalties else "",
     }
 
@@ -235,20 +237,6 @@ def activity_lines(training: Training) -> list[str]:
     return (
         [*(f"# {prose(comment, 110)}" for comment in comments), f"self.activities = [{watching}]"] if watching else []
     )
-
-
-def penalty_terms(penalties: Sequence[Piece]) -> list[str]:
-    """The terms of the loss; several weights with one rule share a term."""
-    groups: dict[str, list[str]] = {}
-    for piece in penalties:
-        term: Call = piece.expression
-        rule = render(replace(term, args=(Name("weight"), *term.args[1:])))
-        groups.setdefault(rule, []).append(render(term.args[0]))
-    return [
-        rule.replace("(weight", f"({weights[0]}", 1) if len(weights) == 1
-        else f"sum({rule} for weight in ({', '.join(weights)}))"
-        for rule, weights in groups.items()
-    ]  # fmt: skip
 
 
 def share_of(plan: Plan, training: Training) -> str:

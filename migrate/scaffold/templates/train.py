@@ -32,6 +32,7 @@ from batch_norm import synchronized
 #: end
 from checkpoint import Checkpoint, fail, load_weights, refusing, resumed
 from data import loaders, set_epoch
+from initial import reset_parameters
 from model import __MODEL__
 
 HERE = Path(__file__).resolve().parent
@@ -55,6 +56,7 @@ class Config:
     precision: Literal["float32", "bf16", "fp16", "float64"] = __PRECISION__  # bf16 and fp16: autocast
     deterministic: bool = False  # on a GPU: the same bits in every run, slower
     resume: bool = False  # go on with the run in the output folder
+    fresh: bool = False  # begin with new weights, drawn as Keras draws them
     #: if optimizer_state
     keep_optimizer_state: bool = True  # start with the momenta and the step count that Keras had
     #: end
@@ -157,7 +159,7 @@ def main(config: Config) -> None:
         if not accelerator.is_fsdp2:
             fail("FSDP 1 is not what train.py is written for: start it with --fsdp_version 2")
         #: if optimizer_state
-        if config.keep_optimizer_state:
+        if config.keep_optimizer_state and not config.fresh:
             fail("FSDP shards a new optimizer: add --no-keep-optimizer-state, or start without FSDP")
         #: end
         accelerator.state.fsdp_plugin.cpu_ram_efficient_loading = False  # each process reads the weights itself
@@ -179,6 +181,9 @@ def main(config: Config) -> None:
 
     model = __MODEL__()
     load_weights(model, HERE / "weights.safetensors")
+    if config.fresh:
+        torch.manual_seed(config.seed)
+        reset_parameters(model)
     #: if images
     if not sharded:  # FSDP takes contiguous weights only
         model.to(memory_format=torch.channels_last)
@@ -195,7 +200,7 @@ def main(config: Config) -> None:
     __SCHEDULER__
     #: end
     #: if optimizer_state
-    if config.keep_optimizer_state:
+    if config.keep_optimizer_state and not config.fresh:
         __RESUME__
     #: end
     objective, optimizer = accelerator.prepare(Objective(model), optimizer)

@@ -32,6 +32,7 @@ from batch_norm import synchronized
 #: end
 from checkpoint import begin, fail, load_weights, refusing, resumed
 from data import loaders, set_epoch
+from initial import reset_parameters
 from model import __MODEL__
 from run import Run
 
@@ -58,6 +59,7 @@ class Config:
     precision: Literal["float32", "bf16", "fp16", "float64"] = __PRECISION__  # bf16 and fp16: autocast
     deterministic: bool = False  # on a GPU: the same bits in every run, slower
     resume: bool = False  # go on with the run in the output folder
+    fresh: bool = False  # begin with new weights, drawn as Keras draws them
     #: if optimizer_state
     keep_optimizer_state: bool = True  # start with the momenta and the step count that Keras had
     #: end
@@ -76,6 +78,9 @@ class Training(L.LightningModule):
         self.config = config
         self.model = model = __MODEL__()
         load_weights(model, HERE / "weights.safetensors")
+        if config.fresh:
+            torch.manual_seed(config.seed)
+            reset_parameters(model)
         #: if images
         model.to(memory_format=torch.channels_last)
         #: end
@@ -188,7 +193,7 @@ class Training(L.LightningModule):
         __SCHEDULER__
         #: end
         #: if optimizer_state
-        if config.keep_optimizer_state:
+        if config.keep_optimizer_state and not config.fresh:
             __RESUME__
         #: end
         #: if scheduler
