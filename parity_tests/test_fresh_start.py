@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import runpy
+import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 import migrate
@@ -30,12 +33,14 @@ RESIDUAL = case(
 )  # fmt: skip
 
 
-def reset_of(project: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[nn.Module], None]:
-    """`reset_parameters` of a project."""
+def opened(project: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[nn.Module, Callable[[nn.Module], None]]:
+    """The model of a project and its `reset_parameters`, imported as train.py imports them."""
     monkeypatch.syspath_prepend(str(project))
-    monkeypatch.delitem(__import__("sys").modules, "model", raising=False)
-    found: Callable[[nn.Module], None] = runpy.run_path(str(project / "initial.py"))["reset_parameters"]
-    return found
+    monkeypatch.delitem(sys.modules, "model", raising=False)
+    name = json.loads((project / "migration.json").read_text())["class_name"]
+    model: nn.Module = getattr(importlib.import_module("model"), name)()
+    model.load_state_dict(load_file(project / "weights.safetensors"))
+    return model, runpy.run_path(str(project / "initial.py"))["reset_parameters"]
 
 
 def state(model: nn.Module) -> dict[str, np.ndarray[Any, Any]]:
@@ -56,14 +61,14 @@ def unlike(ours: Mapping[str, Any], keras: Mapping[str, Any]) -> list[str]:
 def test_starts_as_keras_does(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file holds what Keras drew: ours are other numbers of the same kind. PyTorch's own start is another."""
     migrate.scaffold(projects.fitted() / name / "initial.keras", tmp_path / "p")
-    model = migrate.load(tmp_path / "p")
+    model, _ = opened(tmp_path / "p", monkeypatch)
     keras = state(model)
     for part in model.modules():
         if hasattr(part, "reset_parameters"):
             part.reset_parameters()
     assert unlike(state(model), keras)
-    model = migrate.load(tmp_path / "p")
-    reset_of(tmp_path / "p", monkeypatch)(model)
+    model, reset_parameters = opened(tmp_path / "p", monkeypatch)
+    reset_parameters(model)
     assert not unlike(state(model), keras)
     drawn = [key for key, value in keras.items() if value.std() > 0 and "bias" not in key]
     assert drawn
@@ -77,9 +82,9 @@ def test_blocks_stages_and_frozen_layers(bench: Bench, tmp_path: Path, monkeypat
     assert 'variance_scaling(block.depthwise_conv.weight, mode="fan_out", distribution="uniform")' in text
     assert "any(weight.requires_grad for weight in module.parameters())" in text
     assert "model.blocks[0].conv1.weight," in train
-    model = migrate.load(tmp_path / "p")
+    model, reset_parameters = opened(tmp_path / "p", monkeypatch)
     before = state(model)
-    reset_of(tmp_path / "p", monkeypatch)(model)
+    reset_parameters(model)
     after = state(model)
     same = {key for key in before if np.array_equal(before[key], after[key]) and "num_batches" not in key}
     assert same == {key for key, p in model.named_parameters() if not p.requires_grad} != set()
@@ -133,8 +138,9 @@ def test_initializer_that_is_not_keras_own_is_a_marked_place(tmp_path: Path, mon
     own = {"module": "mine", "class_name": "Mine\n", "config": {}, "registered_name": "mine>Mine"}
     path = with_initializer(projects.fitted() / "mlp" / "initial.keras", tmp_path / "m.keras", "Dense", own)
     migrate.scaffold(path, tmp_path / "p")
+    model, reset_parameters = opened(tmp_path / "p", monkeypatch)
     with pytest.raises(NotImplementedError, match=r"fc1.weight .*Mine.*write it here"):
-        reset_of(tmp_path / "p", monkeypatch)(migrate.load(tmp_path / "p"))
+        reset_parameters(model)
 
 
 def test_fresh_training_begins_anew_and_resumes(tmp_path: Path) -> None:
