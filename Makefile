@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+IN_TWO := -n 2 --dist loadgroup --no-loadscope-reorder # two processes; parity_tests/conftest.py says what stays together
 
 .PHONY: demo test curves bench lint sweep samples clean
 
@@ -26,11 +27,11 @@ demo: $(READY)
 
 test: $(READY)
 	@echo "== all tests; the slow sweeps are in 'make sweep'"
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(IN_TWO)
 
 sweep: $(READY)
 	@echo "== the slow sweeps: all 40 architectures of keras.applications"
-	$(BIN)/python -m pytest -q -m sweep
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m sweep $(IN_TWO)
 
 lint: $(READY)
 	@echo "== ruff and mypy"

@@ -1,4 +1,7 @@
-"""One reference worker for the whole run. It works ahead: all requests are queued when the tests are known."""
+"""One reference worker for the whole run. It works ahead: all requests are queued when the tests are known.
+
+`make test` runs two processes: the tests of one group stay in one of them, and so does what these share.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,28 @@ from parity_tests.texts import Texts
 
 # The worker takes long for whole architectures: it makes them while the cases are judged. Texts are read at the end.
 ORDER = {"test_cases": 0, "test_applications": 2, "test_texts": 3}
+GROUPS = ("reference", "training", "subjects")  # those that take longest come first
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: ORDER.get(item.path.stem, 1))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
+    items.sort(key=lambda item: (rank_of(item), ORDER.get(item.path.stem, 1)))
+
+
+def group_of(item: pytest.Item) -> str:
+    """What a test shares with others: the reference worker, models that Keras trained, captured models, or its file."""
+    fixtures = getattr(item, "fixturenames", ())
+    if {"bench", "texts"}.intersection(fixtures):
+        return "reference"
+    if {"projects", "reference"}.intersection(vars(getattr(item, "module", None) or item)):
+        return "training"  # of `parity_tests`: `projects.fitted`, `training.reference`
+    return "subjects" if "subjects" in fixtures else item.path.stem
+
+
+def rank_of(item: pytest.Item) -> int:
+    group = group_of(item)
+    return GROUPS.index(group) if group in GROUPS else len(GROUPS)
 
 
 class Bench:

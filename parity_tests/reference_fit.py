@@ -1,9 +1,10 @@
-"""Trains small Keras models with `fit` in float64 and keeps what a run of PyTorch is compared with.
+"""Trains small Keras models with `fit` and keeps what a run of PyTorch is compared with.
 
-    python reference_fit.py FOLDER [EPOCHS [SEED ...]]
+    python reference_fit.py FOLDER [EPOCHS]               in float64, without shuffling
+    python reference_fit.py --free FOLDER EPOCHS SEED...  as users do: in float32, shuffled, from the seed's own weights
 
-writes, for each model, FOLDER/<name>/initial.keras, data (data/x.npy, data/y.npy), history.json and final.keras. A process of
-its own: TensorFlow and torch do not live together.
+writes, for each model, FOLDER/<name>/initial.keras, data (data/x.npy, data/y.npy), history.json and final.keras; with
+--free, history_<seed>.json. A process of its own: TensorFlow and torch do not live together.
 """
 # ruff: noqa: TID251
 
@@ -24,7 +25,8 @@ from sklearn.datasets import load_digits
 sys.path.insert(0, str(Path(__file__).parent))
 from reference_training import keep_precision
 
-SAMPLES, SPLIT, BATCH = 300, 0.2, 32
+FREE = "--free" in sys.argv
+SAMPLES, SPLIT, BATCH = (1200, 0.8, 32) if FREE else (300, 0.2, 32)  # as many to learn from, and more to count on
 
 
 def digits():
@@ -228,22 +230,37 @@ def started(make, seed):
     return saved, model, x, y
 
 
-def main(folder, epochs, seeds):
+def keep(home, model, x, y):
+    """The file and the data of a training."""
+    (home / "data").mkdir(parents=True, exist_ok=True)
+    np.save(home / "data" / "x.npy", x)
+    for output, targets in y.items() if isinstance(y, dict) else [("", y)]:
+        np.save(home / "data" / (f"y_{output}.npy" if output else "y.npy"), targets)
+    model.save(home / "initial.keras")
+
+
+def main(folder, epochs=2):
     keep_precision()
     for name, make in MODELS.items():
+        saved, model, x, y = started(make, seed=1)
+        home = folder / name
+        keep(home, saved, x, y)
+        asked = {"epochs": epochs, **ASKED.get(name, lambda home: {})(home)}
+        history = model.fit(x, y, batch_size=BATCH, validation_split=SPLIT, shuffle=False, verbose=0, **asked)
+        (home / "history.json").write_text(json.dumps(history.history))
+        model.save(home / "final.keras")
+
+
+def free(folder, epochs, *seeds):
+    for name in ("mlp", "cnn", "recurrent", "text"):
         for seed in seeds:
-            saved, model, x, y = started(make, seed)
-            home = folder / name if len(seeds) == 1 else folder / f"{name}_{seed}"
-            (home / "data").mkdir(parents=True, exist_ok=True)
-            np.save(home / "data" / "x.npy", x)
-            for output, targets in y.items() if isinstance(y, dict) else [("", y)]:
-                np.save(home / "data" / (f"y_{output}.npy" if output else "y.npy"), targets)
-            saved.save(home / "initial.keras")
-            asked = {"epochs": epochs, **ASKED.get(name, lambda home: {})(home)}
-            history = model.fit(x, y, batch_size=BATCH, validation_split=SPLIT, shuffle=False, verbose=0, **asked)
-            (home / "history.json").write_text(json.dumps(history.history))
-            model.save(home / "final.keras")
+            keras.utils.set_random_seed(seed)
+            model, x, y = MODELS[name]()
+            keep(folder / name, model, x, y)
+            history = model.fit(x, y, epochs=epochs, batch_size=BATCH, validation_split=SPLIT, verbose=0)
+            (folder / name / f"history_{seed}.json").write_text(json.dumps(history.history))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int((sys.argv[2:] or ["2"])[0]), [int(seed) for seed in sys.argv[3:]] or [1])
+    place, *numbers = (argument for argument in sys.argv[1:] if argument != "--free")
+    (free if FREE else main)(Path(place), *map(int, numbers))

@@ -36,7 +36,8 @@ def _train(plan: Plan) -> Iterator[str]:
         f"`{run}` holds `weights.safetensors` (as the one beside `model.py`), `history.json` (as Keras' `History`),",
         f"`checkpoint.{'pt' if plain else 'ckpt'}` and TensorBoard's curves, written at the end of each epoch.",
         "`--resume` goes on there with the options that the run was begun with; a run that was killed ends with the",
-        "same bits as one that was not.",
+        "same bits as one that was not. `--fresh` begins with new weights, drawn from the distributions that Keras",
+        "draws from (`initial.py`); what is frozen keeps those of the file.",
     )
 
 
