@@ -98,7 +98,8 @@ def rules_of(project: Project, calls: Mapping[str, Any], version: tuple[int, ...
 def owner(layer: Layer | None, name: str) -> Layer | None:
     """The layer whose config speaks of a parameter: that which a wrapper wraps."""
     while layer is not None and layer.children:
-        wanted = "backward_layer" if "_reverse" in name else "forward_layer"
+        backward = "_reverse" in name or name.startswith("backward_layer.")
+        wanted = "backward_layer" if backward else "forward_layer"
         layer = layer.children.get(wanted) or next(iter(layer.children.values()))
     return layer
 
