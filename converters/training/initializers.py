@@ -51,7 +51,9 @@ def _initial(kind: str, options: Options, variable: Variable, fans: tuple[int, i
     if kind in ("ones", "one"):
         return call("init.ones_", x)
     if kind == "constant":
-        return call("init.constant_", x, options.number("value", 0.0))
+        value = options.number("value", 0.0)
+        short = {0.0: call("init.zeros_", x), 1.0: call("init.ones_", x)}
+        return short.get(value, call("init.constant_", x, value))
     if kind in ("randomuniform", "uniform"):
         return call("init.uniform_", x, options.number("minval", -0.05), options.number("maxval", 0.05))
     if kind in ("randomnormal", "normal"):
