@@ -18,13 +18,14 @@ from parity_tests.test_applications import SIZES, application
 
 SEEDS = (0, 1, 2)
 # Outputs without axes, of whole numbers, with no gradient at all; a slope that torch itself has in float32; parts of a
-# frozen layer that Keras thaws as it loads.
+# frozen layer that Keras thaws as it loads; what a frozen wrapper wraps, which Keras does not freeze.
 IN_EVERY_RUN = (
     "ops_reduce: sorted",
     "ops_reduce: reduce by max",
     "ops_reduce: reduce bools",
     "legacy: keras 3 hard sigmoid",
     "attention: frozen",
+    "wrappers: bidirectional frozen",
 )
 CASES = [pytest.param(case, id=f"{family}: {case.name}") for family, cases in families().items() for case in cases]
 # A large architecture is trained by one step, in the precision in which nothing hides.

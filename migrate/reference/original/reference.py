@@ -11,6 +11,13 @@ import numpy as np
 from .files import check_safe, kind_of, read_config, retyped, tagged_weights
 from .precision import in_float64, keep_precision, keep_precision2
 
+WRAPPED = (
+    "layer",
+    "forward_layer",
+    "backward_layer",
+    "cell",
+)  # as configs call what is wrapped; an LSTM has a cell, too
+
 
 class Reference:
     """`generation`: 2 (tf_keras, or the Keras of an old TensorFlow) or 3."""
@@ -67,13 +74,24 @@ class Reference:
             return model
 
     def freeze_within(self, model):
-        """Keras 3 forgets, as it loads, that parts which a frozen layer makes for itself are frozen too."""
+        """Keras 3 forgets, as it loads, that parts which a frozen layer makes for itself are frozen too.
+
+        What a wrapper wraps is no such part: it has a flag of its own, which holds whatever the wrapper's says.
+        """
         for layer in model.layers:
-            if isinstance(layer, self.keras.Model):
-                self.freeze_within(layer)
-            elif not layer.trainable:
-                layer.trainable = True  # or it finds nothing to change
-                layer.trainable = False
+            self.freeze_parts(layer)
+
+    def freeze_parts(self, layer):
+        if isinstance(layer, self.keras.Model):
+            self.freeze_within(layer)
+            return
+        # An LSTM has a cell as well, of which its config does not speak.
+        wrapped = [name for name in WRAPPED if hasattr(layer, name) and name in layer.get_config()]
+        for name in wrapped:
+            self.freeze_parts(getattr(layer, name))
+        if not layer.trainable and not wrapped:
+            layer.trainable = True  # or it finds nothing to change
+            layer.trainable = False
 
     def of_json(self, path, trust):
         """The model of an architecture, its weights fresh."""
