@@ -120,20 +120,24 @@ def test_stepwise_is_what_valid_first_computes(start: bool) -> None:
     assert (one[~mask] == 0).all() and (one[mask] != 0).any()
 
 
-STACK = "Bidirectional(LSTM(5, return_sequences=True)), Dropout(0.5), {}])"
-
-
-@pytest.mark.parametrize(("reader", "seen"), [("Bidirectional(GRU(3))", False), ("Dense(3)", True)])
-def test_zeros_at_hidden_steps_where_somebody_sees_them(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str, seen: bool
+@pytest.mark.parametrize(
+    ("layers", "sorts"),
+    [
+        ("GRU(5, return_sequences=True), LSTM(4, return_sequences=True), LSTM(3)", 1),
+        ("LSTM(5, return_sequences=True), Dense(3), LSTM(3)", 2),
+        ("LSTM(5, return_sequences=True), LSTM(4, go_backwards=True)", 2),
+    ],
+)
+def test_a_stack_sorts_its_steps_once(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layers: str, sorts: int
 ) -> None:
-    """The next recurrent layer passes over these steps, gaps and rows of padding included; gradients too."""
-    source = Path(bench.ask(case(f"stack {reader}", TOKENS + STACK.format(reader), ("int32", None)))["paths"][0])
+    """The next recurrent layer passes over hidden steps, gaps and rows of padding included; gradients too."""
+    source = Path(bench.ask(case(f"stack {layers}", f"{TOKENS}{layers}])", ("int32", None)))["paths"][0])
     migrate.convert(source, tmp_path / "short")
-    monkeypatch.setattr(simplify, "STEPS", [step for step in simplify.STEPS if step is not simplify.unmasked])
+    monkeypatch.setattr(simplify, "STEPS", [step for step in simplify.STEPS if step is not simplify.sorted_once])
     migrate.convert(source, tmp_path / "long")
     texts = [(tmp_path / name / "model.py").read_text() for name in ("short", "long")]
-    assert ["masked_fill" in text for text in texts] == [seen, True], texts[0]
+    assert [text.count("valid_first(") - 1 for text in texts] == [sorts, layers.count("(") - layers.count("Dense(")]
     tokens = torch.randint(0, 3, (16, 9), dtype=torch.int32)
     tokens[0] = 0
     found = []
@@ -156,6 +160,16 @@ def test_a_bias_that_stays_zero_is_said_once(bench: Bench, tmp_path: Path, layer
     model = migrate.load(tmp_path / "out")
     learn = [p.requires_grad for name, p in model.named_parameters() if "bias_hh" in name]
     assert learn == ["GRU" in name for name in layers.split(", ")]
+
+
+@pytest.mark.parametrize("own", ["LSTM(3)", "GRU(3, return_state=True)", "SimpleRNN(3, dropout=0.2)"])
+def test_both_directions_under_a_mask_are_one_module(bench: Bench, tmp_path: Path, own: str) -> None:
+    model = f"lambda t: Bidirectional({own}, merge_mode='sum')(Embedding(50, 4, mask_zero=True)(t))"
+    migrate.convert(Path(bench.ask(case(f"one module {own}", model, ("int32", 9)))["paths"][0]), tmp_path / "out")
+    text = (tmp_path / "out" / "model.py").read_text()
+    kind = own.partition("(")[0].removeprefix("Simple")
+    assert f"self.{kind.lower()} = MaskedBidirectional(nn.{kind}, 4, 3)" in text, text
+    assert f"self.{kind.lower()}(x, tokens != 0)" in text and "flip" not in text.partition("class Model")[2], text
 
 
 # -- what modules do -------------------------------------------------------------------------------------

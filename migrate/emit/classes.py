@@ -29,7 +29,6 @@ NUMBERS_AT_MOST = 32
 GROWING_AT_LEAST = 3
 WRITTEN_AT_MOST = 90  # columns of the parts of an nn.Sequential, up to which two that are alike are written twice
 TYPES_AT_MOST = 6
-RANDOM_BIAS = {"nn.LSTM", "nn.RNN"}  # a bias that is frozen at zero does not start there
 FLOAT, INT, BOOL = "float", "int", "bool"
 
 
@@ -145,8 +144,8 @@ class Writer:
 
     def _freezing(self, module: Module, name: str) -> Iterator[str]:
         """What of a module does not learn."""
-        zero = ".zero_()" if module.constructor in RANDOM_BIAS else ""
         for parameter in sorted(module.frozen) if module.trainable else ():
+            zero = ".zero_()" if ONE_BIAS in parameter else ""  # else it starts at random
             yield f"{name}.{parameter}.requires_grad_(False){zero}"
         if not module.trainable and module.state:
             yield f"{name}.requires_grad_(False)"

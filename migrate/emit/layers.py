@@ -28,7 +28,8 @@ def flattened(graph: Graph) -> dict[str, str]:
 
 
 def one_bias(graph: Graph) -> set[str]:
-    """The keys of recurrent layers, where they are many and the second bias of all of them stays zero."""
+    """The keys of recurrent layers, where they have many second biases and all of those stay zero."""
     held = [m for m in graph.modules if any(ONE_BIAS in name for name in m.state) or m.graph is not None]
     alike = all(m.frozen == {name for name in m.state if ONE_BIAS in name} and m.trainable and m.frozen for m in held)
-    return {m.key for m in held} if alike and len(held) >= REPEATED and len({m.comment for m in held}) == 1 else set()
+    lines = sum(len(m.frozen) for m in held)
+    return {m.key for m in held} if alike and lines >= REPEATED and len({m.comment for m in held}) == 1 else set()
