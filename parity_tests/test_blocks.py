@@ -246,3 +246,23 @@ def test_detection_is_fast(bench: Bench) -> None:
 def test_the_goldens_have_cases() -> None:
     stored = {path.stem for path in (Path(__file__).parent / "goldens").glob("*.txt")}
     assert stored == {*MODELS, *APPLICATIONS}
+
+
+LAYER = (
+    "(lambda x: (lambda y: LayerNormalization()(Add()([y, Dense(16)(Dense(32, activation='gelu')(y))])))"
+    "(LayerNormalization()(Add()([x, {}]))))"
+)
+
+
+@pytest.mark.parametrize(
+    ("part", "steps"),
+    [("MultiHeadAttention(2, 8)(x, x)", "T"), ("Permute((2, 1))(Dense(7)(Permute((2, 1))(x)))", "7")],
+    ids=["attention", "weights for seven steps"],
+)
+def test_a_block_of_steps_tells_whether_it_takes_any_number(bench: Bench, part: str, steps: str) -> None:
+    block = LAYER.format(part)
+    text = text_of(
+        bench, f"lambda x: Dense(3)(GlobalAveragePooling1D()({block}({block}({block}(Dense(16)(x))))))", (7, 12)
+    )
+    assert f'"""(N, {steps}, 16) -> (N, {steps}, 16)."""' in text, text
+    assert "self.embed = nn.Linear(12, 16)" in text and "self.head = nn.Linear(16, 3)" in text, text
