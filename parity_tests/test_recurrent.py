@@ -172,6 +172,24 @@ def test_both_directions_under_a_mask_are_one_module(bench: Bench, tmp_path: Pat
     assert f"self.{kind.lower()}(x, tokens != 0)" in text and "flip" not in text.partition("class Model")[2], text
 
 
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        ("Embedding(50, 4), GRU(3, return_sequences=True), Dense(50, activation='softmax')", True),
+        ("Embedding(50, 4), GRU(3), Dense(50, activation='softmax')", False),  # fifty classes, maybe
+    ],
+)
+def test_a_vocabulary_is_said_once(bench: Bench, tmp_path: Path, layers: str, said: bool) -> None:
+    migrate.convert(Path(bench.ask(case(f"vocabulary {said}", layers, ("int32", 9)))["paths"][0]), tmp_path / "out")
+    text = (tmp_path / "out" / "model.py").read_text()
+    assert ("vocab_size: int = 50" in text, "logits.transpose(1, 2)" in text) == (said, said), text
+    if said:
+        larger = type(migrate.load(tmp_path / "out"))(vocab_size=60)
+        tokens = torch.full((2, 9), 59)
+        F.cross_entropy(larger.logits(tokens).transpose(1, 2), tokens).backward()
+        assert larger.embedding.weight.grad is not None and larger.embedding.weight.grad[59].any()
+
+
 # -- what modules do -------------------------------------------------------------------------------------
 
 
