@@ -188,7 +188,7 @@ class Body:
         return expression
 
     def _settle(self, value: Value) -> None:
-        """A variable for what waits to be written into an expression; zeros around it stay with what reads them."""
+        """A variable for what waits to be written into an expression; what makes it larger stays with what reads it."""
         expression = self.pending.pop(value)
         call = expression.calls[-1]
         inside = call.operands[0] if call.operands else value
@@ -199,7 +199,8 @@ class Body:
         self.pending[value] = self.renderer.render(call, heavy=False)
 
     def _pads(self, call: Call) -> bool:
-        return call.target == "F.pad" or (
+        """Whether a call puts zeros around its operand, or stretches it."""
+        return call.target in ("F.pad", "F.interpolate") or (
             call.kind == "module" and self.modules[call.target].constructor == "nn.ZeroPad2d"
         )
 
