@@ -248,6 +248,24 @@ def test_the_goldens_have_cases() -> None:
     assert stored == {*MODELS, *APPLICATIONS}
 
 
+TWO = "lambda a, b: (lambda t: {})(Dense(4))"
+
+
+@pytest.mark.parametrize(
+    ("joined", "said"),
+    [
+        ("Dense(2)(Subtract()([t(a), t(b)]))", "difference = self.fc1(x1) - self.fc1(x2)"),
+        ("Dense(2)(ops.abs(t(a) - t(b)))", "difference = (self.fc1(x1) - self.fc1(x2)).abs()"),
+        ("Dense(2)(Subtract()([t(a), Dense(4)(b)]))", "x = self.fc1(x1) - self.fc2(x2)"),
+        ("[Dense(3, name='kind')(t(a)), Dense(1, name='age')(t(b))]", "-> kind (N, 3), age (N, 1)."),
+        ("[Dense(3, name='kind')(t(a)), Dense(1)(t(b))]", "-> (N, 3), (N, 1)."),
+    ],
+)
+def test_what_two_towers_give_is_named(bench: Bench, joined: str, said: str) -> None:
+    text = text_of(bench, TWO.format(joined), (6,), (6,))
+    assert said in text, text
+
+
 LAYER = (
     "(lambda x: (lambda y: LayerNormalization()(Add()([y, Dense(16)(Dense(32, activation='gelu')(y))])))"
     "(LayerNormalization()(Add()([x, {}]))))"

@@ -17,7 +17,7 @@ from converters.weights import Constant
 from migrate.blocks.expressions import Parameter
 from migrate.emit.body import LINE_LENGTH, Body, Statement
 from migrate.emit.head import Head
-from migrate.emit.layers import ONE_BIAS, flattened, one_bias
+from migrate.emit.layers import ONE_BIAS, flattened, makers_of_outputs, one_bias
 from migrate.emit.literals import literal, prose
 from migrate.emit.names import Names, argument_names
 from migrate.emit.partials import Partials
@@ -258,7 +258,8 @@ def _docstring(graph: Graph, arguments: list[str], head: Head) -> str:
     made = [shape_text(v) for v in values(graph.outputs)]
     for name, number in head.parameters.items():
         made = [text.removesuffix(f"{number})") + f"{name})" if text.endswith(f" {number})") else text for text in made]
-    if keys := output_keys(graph.outputs):
+    keys = output_keys(graph.outputs) or (makers_of_outputs(graph) if len(made) <= TYPES_AT_MOST else [])
+    if keys:
         made = [f"{prose(key)} {text}" for key, text in zip(keys, made, strict=True)]
     return interface([shape_text(v) for v in values(graph.inputs)], made, arguments)
 

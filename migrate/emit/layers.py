@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from converters.graph import Call, Graph, Value
+from converters.graph import Call, Graph, Value, values
+from migrate.blocks.prefixes import layer_name
+from migrate.emit.names import is_automatic
 
 ONE_BIAS = "bias_hh"  # of nn.LSTM, nn.GRU and nn.RNN, where Keras has one bias only
 REPEATED = 3
@@ -25,6 +27,15 @@ def flattened(graph: Graph) -> dict[str, str]:
         if len(sizes) > 1 and None not in sizes:
             found[call.target] = " * ".join(map(str, sizes))
     return found
+
+
+def makers_of_outputs(graph: Graph) -> list[str]:
+    """What the user calls the layers that make the outputs, where there are several; none if one has no name."""
+    origins = {value: call.origin for call in graph.nodes if isinstance(call, Call) for value in values(call.outputs)}
+    classes = {module.origin: module.class_name for module in graph.modules}
+    made = [origins.get(value, "") for value in values(graph.outputs)]
+    named = all(path in classes and not is_automatic(layer_name(path), classes[path]) for path in made)
+    return [layer_name(path) for path in made] if named and len(set(made)) == len(made) > 1 else []
 
 
 def one_bias(graph: Graph) -> set[str]:

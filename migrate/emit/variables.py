@@ -89,8 +89,19 @@ class Variables:
         last = expression.calls[-1]
         if (place := self.branches.get(value)) and (self.uses[value] == 1 or last.target in JOINS):
             return f"branch{place}"
+        if _compares(last, expression):
+            return "difference"
         made_by = self.attributes[last.target] if last.kind == "module" else ""
         return made_by if re.fullmatch(r"branch\d+", made_by) else ""
+
+
+def _compares(last: Call, expression: Expression) -> bool:
+    """Whether what one module makes of two tensors is subtracted, maybe without regard to the sign."""
+    below = {value: call for call in expression.calls for value in values(call.outputs)}
+    while (last.kind, last.target) == ("method", "abs") and last.operands[0] in below:
+        last = below[last.operands[0]]
+    made = [below[value].target for value in last.operands if value in below and below[value].kind == "module"]
+    return (last.kind, last.target) == ("operator", "-") and len(made) == 2 and len(set(made)) == 1
 
 
 def branches_of(calls: Iterable[Call]) -> Iterator[tuple[Value, int]]:
