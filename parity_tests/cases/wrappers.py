@@ -28,7 +28,7 @@ CASES = [
     case("bidirectional masked", TOKENS + "Bidirectional(LSTM(3))])", ("int32", 9)),
     case("bidirectional masked sequences", TOKENS + "Bidirectional(LSTM(3, return_sequences=True)), Bidirectional(GRU(2, return_sequences=True), merge_mode='sum'), GRU(2)])", ("int32", 9)),
     case("bidirectional masked, merged", TOKENS + "Bidirectional(LSTM(3, return_sequences=True), merge_mode='ave'), Bidirectional(SimpleRNN(2, activation='relu', use_bias=False), merge_mode='mul')])", ("int32", 9)),
-    case("bidirectional masked dropout", TOKENS + "Bidirectional(LSTM(3, dropout=0.3, return_sequences=True)), Bidirectional(GRU(2), trainable=False)])", ("int32", 9)),
+    case("bidirectional masked dropout", TOKENS + "Bidirectional(LSTM(3, dropout=0.3, return_sequences=True)), Bidirectional(GRU(2, trainable=False))])", ("int32", 9)),
     case("bidirectional masked gru states", "lambda x, m: Bidirectional(GRU(3, return_sequences=True, return_state=True), merge_mode=None)(x, mask=m)", (9, 3), ("bool", 9)),
     case("bidirectional masked relu", TOKENS + "Bidirectional(LSTM(3, activation='relu', return_sequences=True)), LSTM(2)])", ("int32", 9)),
     case("bidirectional masked states", "lambda x, m: Bidirectional(LSTM(3, return_sequences=True, return_state=True))(x, mask=m)", (9, 3), ("bool", 9)),
