@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import migrate
 from converters.local import noise, recurrent
@@ -160,6 +161,29 @@ def test_a_bias_that_stays_zero_is_said_once(bench: Bench, tmp_path: Path, layer
     model = migrate.load(tmp_path / "out")
     learn = [p.requires_grad for name, p in model.named_parameters() if "bias_hh" in name]
     assert learn == ["GRU" in name for name in layers.split(", ")]
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_masked_bidirectional_is_a_packed_one(kind: Any) -> None:
+    """Against PyTorch's own module on a packed sequence: outputs, ends and gradients."""
+    torch.manual_seed(0)
+    mask = torch.rand(6, 9) > 0.4
+    mask[0, :4], mask[1, -4:], mask[:, 4] = False, False, True  # padding left and right, gaps, no empty row
+    x = torch.randn(6, 9, 3, dtype=torch.float64, requires_grad=True)
+    ours, theirs = recurrent.MaskedBidirectional(kind, 3, 4).double(), kind(3, 4, bidirectional=True, batch_first=True)
+    state = {f"{key}_reverse": value for key, value in ours.backward_layer.state_dict().items()}
+    theirs.double().load_state_dict(ours.forward_layer.state_dict() | state)
+    outputs, last = ours(x, mask)
+    packed = pack_padded_sequence(recurrent.valid_first(x, mask), mask.sum(1), batch_first=True, enforce_sorted=False)
+    sequence, end = theirs(packed)
+    expected = pad_packed_sequence(sequence, batch_first=True, total_length=9)[0]
+    valid = torch.arange(9) < mask.sum(1, keepdim=True)
+    torch.testing.assert_close(outputs[mask], expected[valid])
+    assert (outputs[~mask] == 0).all() and (outputs[mask] != 0).all()
+    torch.testing.assert_close(last, torch.cat([*(end[0] if kind is nn.LSTM else end)], dim=-1))
+    (one,), (two,) = (torch.autograd.grad(y.square().sum(), x, retain_graph=True) for y in (outputs, expected[valid]))
+    torch.testing.assert_close(one, two)
+    assert (ours(x, torch.zeros_like(mask))[1] == 0).all(), "nothing but padding"
 
 
 @pytest.mark.parametrize("own", ["LSTM(3)", "GRU(3, return_state=True)", "SimpleRNN(3, dropout=0.2)"])

@@ -49,7 +49,7 @@ class MaskedBidirectional(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         ahead, _ = self.forward_layer(valid_first(x, mask))
-        ahead = carry_forward(ahead, mask)
+        ahead = carry_forward(ahead, mask)  # (N, T, hidden_size)
         x, reversed_mask = x.flip(1), mask.flip(1)
         back, _ = self.backward_layer(valid_first(x, reversed_mask))
         back = carry_forward(back, reversed_mask)
