@@ -38,7 +38,7 @@ CASES = [
     case("one and three dimensions", "Conv3D(3, 2), Conv3DTranspose(2, 2, strides=2), BatchNormalization(center=False), Reshape((-1, 2)), Conv1D(4, 3), SeparableConv1D(4, 3), Conv1DTranspose(3, 2, strides=2), Flatten(), Dense(2)", (4, 3, 4, 2)),
     case("lstm", "Bidirectional(LSTM(3, return_sequences=True)), LSTM(4, recurrent_activation='hard_sigmoid', return_sequences=True), SimpleRNN(3)", (7, 4)),
     case("gru", "Bidirectional(GRU(3, return_sequences=True), merge_mode='sum'), GRU(4, reset_after=False, return_sequences=True), GRU(3, use_bias=False)", (7, 4)),
-    case("masked text", "Embedding(50, 4, mask_zero=True), LSTM(5), Dense(2)", ("int32", 9)),
+    case("masked text", "Embedding(50, 4, mask_zero=True), Bidirectional(GRU(3, return_sequences=True)), Bidirectional(LSTM(3, return_sequences=True)), LSTM(5), Dense(2)", ("int32", 9)),
     case("convolutional lstm", "ConvLSTM2D(3, 3, return_sequences=True), TimeDistributed(Flatten()), TimeDistributed(Dense(4)), Flatten(), Dense(2)", (3, 6, 5, 2)),
     case("attention", "lambda x: EinsumDense('abc,cde->abde', output_shape=(None, 2, 3), bias_axes='de')(LayerNormalization()(MultiHeadAttention(2, 3, value_dim=5)(x, x)))", (7, 4)),
     case("grouped attention", "lambda x: LayerNormalization()(GroupQueryAttention(3, 4, 2)(x, x))", (7, 6)),

@@ -246,3 +246,41 @@ def test_detection_is_fast(bench: Bench) -> None:
 def test_the_goldens_have_cases() -> None:
     stored = {path.stem for path in (Path(__file__).parent / "goldens").glob("*.txt")}
     assert stored == {*MODELS, *APPLICATIONS}
+
+
+TWO = "lambda a, b: (lambda t: {})(Dense(4))"
+
+
+@pytest.mark.parametrize(
+    ("joined", "said"),
+    [
+        ("Dense(2)(Subtract()([t(a), t(b)]))", "difference = self.fc1(x1) - self.fc1(x2)"),
+        ("Dense(2)(ops.abs(t(a) - t(b)))", "difference = (self.fc1(x1) - self.fc1(x2)).abs()"),
+        ("Dense(2)(Subtract()([t(a), Dense(4)(b)]))", "x = self.fc1(x1) - self.fc2(x2)"),
+        ("[Dense(3, name='kind')(t(a)), Dense(1, name='age')(t(b))]", "-> kind (N, 3), age (N, 1)."),
+        ("[Dense(3, name='kind')(t(a)), Dense(1)(t(b))]", "-> (N, 3), (N, 1)."),
+    ],
+)
+def test_what_two_towers_give_is_named(bench: Bench, joined: str, said: str) -> None:
+    text = text_of(bench, TWO.format(joined), (6,), (6,))
+    assert said in text, text
+
+
+LAYER = (
+    "(lambda x: (lambda y: LayerNormalization()(Add()([y, Dense(16)(Dense(32, activation='gelu')(y))])))"
+    "(LayerNormalization()(Add()([x, {}]))))"
+)
+
+
+@pytest.mark.parametrize(
+    ("part", "steps"),
+    [("MultiHeadAttention(2, 8)(x, x)", "T"), ("Permute((2, 1))(Dense(7)(Permute((2, 1))(x)))", "7")],
+    ids=["attention", "weights for seven steps"],
+)
+def test_a_block_of_steps_tells_whether_it_takes_any_number(bench: Bench, part: str, steps: str) -> None:
+    block = LAYER.format(part)
+    text = text_of(
+        bench, f"lambda x: Dense(3)(GlobalAveragePooling1D()({block}({block}({block}(Dense(16)(x))))))", (7, 12)
+    )
+    assert f'"""(N, {steps}, 16) -> (N, {steps}, 16)."""' in text, text
+    assert "self.embed = nn.Linear(12, 16)" in text and "self.head = nn.Linear(16, 3)" in text, text

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import migrate
 from converters.local import noise, recurrent
@@ -120,20 +121,24 @@ def test_stepwise_is_what_valid_first_computes(start: bool) -> None:
     assert (one[~mask] == 0).all() and (one[mask] != 0).any()
 
 
-STACK = "Bidirectional(LSTM(5, return_sequences=True)), Dropout(0.5), {}])"
-
-
-@pytest.mark.parametrize(("reader", "seen"), [("Bidirectional(GRU(3))", False), ("Dense(3)", True)])
-def test_zeros_at_hidden_steps_where_somebody_sees_them(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str, seen: bool
+@pytest.mark.parametrize(
+    ("layers", "sorts"),
+    [
+        ("GRU(5, return_sequences=True), LSTM(4, return_sequences=True), LSTM(3)", 1),
+        ("LSTM(5, return_sequences=True), Dense(3), LSTM(3)", 2),
+        ("LSTM(5, return_sequences=True), LSTM(4, go_backwards=True)", 2),
+    ],
+)
+def test_a_stack_sorts_its_steps_once(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layers: str, sorts: int
 ) -> None:
-    """The next recurrent layer passes over these steps, gaps and rows of padding included; gradients too."""
-    source = Path(bench.ask(case(f"stack {reader}", TOKENS + STACK.format(reader), ("int32", None)))["paths"][0])
+    """The next recurrent layer passes over hidden steps, gaps and rows of padding included; gradients too."""
+    source = Path(bench.ask(case(f"stack {layers}", f"{TOKENS}{layers}])", ("int32", None)))["paths"][0])
     migrate.convert(source, tmp_path / "short")
-    monkeypatch.setattr(simplify, "STEPS", [step for step in simplify.STEPS if step is not simplify.unmasked])
+    monkeypatch.setattr(simplify, "STEPS", [step for step in simplify.STEPS if step is not simplify.sorted_once])
     migrate.convert(source, tmp_path / "long")
     texts = [(tmp_path / name / "model.py").read_text() for name in ("short", "long")]
-    assert ["masked_fill" in text for text in texts] == [seen, True], texts[0]
+    assert [text.count("valid_first(") - 1 for text in texts] == [sorts, layers.count("(") - layers.count("Dense(")]
     tokens = torch.randint(0, 3, (16, 9), dtype=torch.int32)
     tokens[0] = 0
     found = []
@@ -156,6 +161,57 @@ def test_a_bias_that_stays_zero_is_said_once(bench: Bench, tmp_path: Path, layer
     model = migrate.load(tmp_path / "out")
     learn = [p.requires_grad for name, p in model.named_parameters() if "bias_hh" in name]
     assert learn == ["GRU" in name for name in layers.split(", ")]
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_masked_bidirectional_is_a_packed_one(kind: Any) -> None:
+    """Against PyTorch's own module on a packed sequence: outputs, ends and gradients."""
+    torch.manual_seed(0)
+    mask = torch.rand(6, 9) > 0.4
+    mask[0, :4], mask[1, -4:], mask[:, 4] = False, False, True  # padding left and right, gaps, no empty row
+    x = torch.randn(6, 9, 3, dtype=torch.float64, requires_grad=True)
+    ours, theirs = recurrent.MaskedBidirectional(kind, 3, 4).double(), kind(3, 4, bidirectional=True, batch_first=True)
+    state = {f"{key}_reverse": value for key, value in ours.backward_layer.state_dict().items()}
+    theirs.double().load_state_dict(ours.forward_layer.state_dict() | state)
+    outputs, last = ours(x, mask)
+    packed = pack_padded_sequence(recurrent.valid_first(x, mask), mask.sum(1), batch_first=True, enforce_sorted=False)
+    sequence, end = theirs(packed)
+    expected = pad_packed_sequence(sequence, batch_first=True, total_length=9)[0]
+    valid = torch.arange(9) < mask.sum(1, keepdim=True)
+    torch.testing.assert_close(outputs[mask], expected[valid])
+    assert (outputs[~mask] == 0).all() and (outputs[mask] != 0).all()
+    torch.testing.assert_close(last, torch.cat([*(end[0] if kind is nn.LSTM else end)], dim=-1))
+    (one,), (two,) = (torch.autograd.grad(y.square().sum(), x, retain_graph=True) for y in (outputs, expected[valid]))
+    torch.testing.assert_close(one, two)
+    assert (ours(x, torch.zeros_like(mask))[1] == 0).all(), "nothing but padding"
+
+
+@pytest.mark.parametrize("own", ["LSTM(3)", "GRU(3, return_state=True)", "SimpleRNN(3, dropout=0.2)"])
+def test_both_directions_under_a_mask_are_one_module(bench: Bench, tmp_path: Path, own: str) -> None:
+    model = f"lambda t: Bidirectional({own}, merge_mode='sum')(Embedding(50, 4, mask_zero=True)(t))"
+    migrate.convert(Path(bench.ask(case(f"one module {own}", model, ("int32", 9)))["paths"][0]), tmp_path / "out")
+    text = (tmp_path / "out" / "model.py").read_text()
+    kind = own.partition("(")[0].removeprefix("Simple")
+    assert f"self.{kind.lower()} = MaskedBidirectional(nn.{kind}, 4, 3)" in text, text
+    assert f"self.{kind.lower()}(x, tokens != 0)" in text and "flip" not in text.partition("class Model")[2], text
+
+
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        ("Embedding(50, 4), GRU(3, return_sequences=True), Dense(50, activation='softmax')", True),
+        ("Embedding(50, 4), GRU(3), Dense(50, activation='softmax')", False),  # fifty classes, maybe
+    ],
+)
+def test_a_vocabulary_is_said_once(bench: Bench, tmp_path: Path, layers: str, said: bool) -> None:
+    migrate.convert(Path(bench.ask(case(f"vocabulary {said}", layers, ("int32", 9)))["paths"][0]), tmp_path / "out")
+    text = (tmp_path / "out" / "model.py").read_text()
+    assert ("vocab_size: int = 50" in text, "logits.transpose(1, 2)" in text) == (said, said), text
+    if said:
+        larger = type(migrate.load(tmp_path / "out"))(vocab_size=60)
+        tokens = torch.full((2, 9), 59)
+        F.cross_entropy(larger.logits(tokens).transpose(1, 2), tokens).backward()
+        assert larger.embedding.weight.grad is not None and larger.embedding.weight.grad[59].any()
 
 
 # -- what modules do -------------------------------------------------------------------------------------

@@ -188,6 +188,14 @@ def test_a_u_net_keeps_the_users_names(bench: Bench) -> None:
     text = written(bench, model, (16, 16, 3)).text.text
     assert "self.left_far = " in text and "self.middle = " in text, text
     assert "self.down" not in text and "self.bottleneck" not in text and "self.head" not in text, text
+    assert "skip1 = self.left_far(x)" in text and "[F.interpolate(x, scale_factor=2), skip1]" in text, text
+
+
+@pytest.mark.parametrize(("joined", "kept"), [("UpSampling2D()(MaxPooling2D(2)(y))", True), ("Conv2D(4, 1)(y)", False)])
+def test_what_is_kept_for_a_join_is_called_so(bench: Bench, joined: str, kept: bool) -> None:
+    model = f"lambda x: (lambda y: Conv2D(3, 1)(Concatenate()([{joined}, y])))(Conv2D(4, 3, padding='same')(x))"
+    text = written(bench, model, (8, 8, 3)).text.text
+    assert ("skip = self.conv1(x)" in text) is kept, text
 
 
 @pytest.mark.parametrize(

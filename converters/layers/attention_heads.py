@@ -62,13 +62,12 @@ def attend(
         return written_out(layer, sizes, projections, inputs, seen, scores, mean)
     more: dict[str, Any] = {"bias": sizes.bias, "dropout": sizes.dropout}
     if sizes.grouped:
-        numbers: tuple[int, ...] = (sizes.query, sizes.heads, sizes.kv_heads, sizes.head_dim)
+        more = {"kv_heads": sizes.kv_heads, "head_dim": sizes.head_dim} | more
         name = "MaskedGroupedQueryAttention" if mean else "GroupedQueryAttention"
     else:
-        numbers = (sizes.query, sizes.heads, sizes.head_dim)
         name = "ScoredAttention" if scores else "MaskedAttention" if mean else "MultiHeadAttention"
-        more = {"kv_dim": sizes.key if sizes.key != sizes.query else None} | more
-    module = layer.local(name, *numbers, **more)
+        more = {"head_dim": sizes.head_dim, "kv_dim": sizes.key if sizes.key != sizes.query else None} | more
+    module = layer.local(name, sizes.query, heads=sizes.heads, **more)
     module.load(**{f"{part}.{kind}": w for part, state in projections.items() for kind, w in state.items()})
     result = module(*inputs, **seen.arguments(layer, inputs, explicit=scores))
     return (result[0], result[1]) if scores else (result, None)

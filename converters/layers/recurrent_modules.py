@@ -44,16 +44,33 @@ def is_standard(cell: Cell) -> bool:
 
 def torch_module(layer: LayerHandle, cell: Cell, directions: Sequence[Arrays], role: str) -> Any:
     """nn.LSTM, nn.GRU or nn.RNN, of one direction or two."""
-    kernel = directions[0].kernel
-    options: dict[str, Any] = {"nonlinearity": "relu"} if cell.nonlinearity == "relu" else {}
-    options |= {} if cell.use_bias else {"bias": False}
-    options |= {"batch_first": True} | ({"bidirectional": True} if len(directions) == 2 else {})
-    module = layer.module(TORCH[cell.kind], kernel.shape[0], cell.units, role=role, **options)
-    for arrays, suffix in zip(directions, ("", "_reverse"), strict=False):
-        module.load(**{f"{name}_l0{suffix}": weight for name, weight in _torch_state(cell, arrays).items()})
-        if arrays.bias is not None and arrays.bias.rank == 1:
-            module.freeze(f"bias_hh_l0{suffix}").comment(ONE_BIAS)
+    options = _options(cell) | {"batch_first": True} | ({"bidirectional": True} if len(directions) == 2 else {})
+    module = layer.module(TORCH[cell.kind], directions[0].kernel.shape[0], cell.units, role=role, **options)
+    for arrays, key in zip(directions, ("{}_l0", "{}_l0_reverse"), strict=False):
+        _load(module, cell, arrays, key)
     return module
+
+
+def masked_module(layer: LayerHandle, cell: Cell, directions: Sequence[Arrays]) -> Any:
+    """A local class with a module for each direction, which is called with a mask."""
+    kind = Function(TORCH[cell.kind], tuple(_options(cell).items()))
+    module = layer.local("MaskedBidirectional", kind, directions[0].kernel.shape[0], cell.units)
+    for arrays, key in zip(directions, ("forward_layer.{}_l0", "backward_layer.{}_l0"), strict=True):
+        _load(module, cell, arrays, key)
+    return module
+
+
+def _options(cell: Cell) -> dict[str, Any]:
+    """Those of nn.LSTM, nn.GRU and nn.RNN that have not their defaults."""
+    options: dict[str, Any] = {"nonlinearity": "relu"} if cell.nonlinearity == "relu" else {}
+    return options | ({} if cell.use_bias else {"bias": False})
+
+
+def _load(module: Any, cell: Cell, arrays: Arrays, key: str) -> None:
+    """One direction. `key`: where its tensors lie in the state dict of the module, `{}` for the name of each."""
+    module.load(**{key.format(name): weight for name, weight in _torch_state(cell, arrays).items()})
+    if arrays.bias is not None and arrays.bias.rank == 1:
+        module.freeze(key.format("bias_hh")).comment(ONE_BIAS)
 
 
 def _torch_state(cell: Cell, arrays: Arrays) -> dict[str, Weight]:

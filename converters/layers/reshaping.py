@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from converters.arrangement import ANY, AS_WRITTEN, SPATIAL, Flat, Perm, as_written, channels_first, flattened
 from converters.graph import Value
-from converters.layer import LayerHandle
+from converters.layer import LayerHandle, compact
 from converters.layers.convolution import DataFormat, Sizes, spread
 from converters.registry import converts
 
@@ -125,8 +125,6 @@ def up_sampling(
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos3", "lanczos5"] = "nearest",
 ) -> Value:
     """Whole factors. Keras' bicubic has another constant (-0.5) than PyTorch's (-0.75) unless antialiased."""
-    factors = spread(size, x.rank - 2)
-    scale = tuple(float(f) for f in factors) if len(set(factors)) > 1 else float(factors[0])
     modes: dict[str, dict[str, Any]] = {
         "nearest": {},
         "bilinear": {"mode": "bilinear"},
@@ -134,4 +132,5 @@ def up_sampling(
     }
     if interpolation not in modes:
         layer.unsupported(f"PyTorch has no {interpolation} interpolation", "use nearest, bilinear or bicubic in Keras")
+    scale = compact(spread(size, x.rank - 2))
     return layer.function("F.interpolate", x, scale_factor=scale, **modes[interpolation])  # type: ignore[no-any-return]

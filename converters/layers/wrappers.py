@@ -10,8 +10,8 @@ from converters.arrangement import AS_WRITTEN, Arrangement, Flat, Perm, as_writt
 from converters.graph import Layer, Node, Value, map_tree, values
 from converters.layer import LayerHandle
 from converters.layers.recurrent import Flow, call_arguments, check, output, walk
-from converters.layers.recurrent_cells import GATES, Arrays, Place, cell_of, cells_of, checked, take
-from converters.layers.recurrent_modules import dropped, is_standard, torch_module
+from converters.layers.recurrent_cells import GATES, Arrays, Cell, Place, cell_of, cells_of, checked, take
+from converters.layers.recurrent_modules import dropped, is_standard, masked_module, torch_module
 from converters.registry import converts, lookup
 
 MergeMode = Literal["concat", "sum", "ave", "mul"] | None
@@ -40,8 +40,8 @@ def bidirectional(
     backward = direction(layer, "backward")
     x, mask, start = call_arguments(layer, x, initial_state, mask)
     passed = x.mask if mask is None else mask
-    if mask is None and fits_one_module(layer, forward, backward):
-        y, states = fused(layer, forward, backward, x, start, merge_mode)
+    if fits_one_module(layer, forward, backward, mask, start):
+        y, states = fused(layer, forward, backward, x, mask, start, merge_mode)
     else:
         y, states = separate(layer, forward, backward, x, mask, start, merge_mode)
     if forward.flow.return_sequences:
@@ -73,8 +73,13 @@ def parts(layer: LayerHandle, child: Layer, prefix: str) -> tuple[Flow, list[Pla
     return flow, [Place(cell_of(child.class_name, child.config), f"{prefix}cell/", child.trainable)]
 
 
-def fits_one_module(layer: LayerHandle, forward: Direction, backward: Direction) -> bool:
-    """Whether one nn.LSTM (GRU, RNN) with `bidirectional=True` does the same as both layers."""
+def fits_one_module(
+    layer: LayerHandle, forward: Direction, backward: Direction, mask: Value | None, start: Sequence[Value]
+) -> bool:
+    """Whether one nn.LSTM (GRU, RNN) with `bidirectional=True` does the same as both layers, or one masked module.
+
+    That one starts from zero, and does not tell the cell states of an LSTM.
+    """
     if len(forward.places) != 1 or replace(backward.flow, go_backwards=False) != forward.flow:
         return False
     one, other = forward.places[0], backward.places[0]
@@ -82,36 +87,60 @@ def fits_one_module(layer: LayerHandle, forward: Direction, backward: Direction)
         return False
     if one.cell.drops_by_gate or not one.cell.has_torch_activations or one.cell.reset_after is False:
         return False
+    if mask is not None and (start or (forward.flow.return_state and one.cell.kind == "LSTM")):
+        return False
     return not one.cell.dropout or not layer.exactly(
         "dropout within a Bidirectional layer hides the same inputs from both directions; in Keras each has its own"
     )
 
 
 def fused(
-    layer: LayerHandle, forward: Direction, backward: Direction, x: Value, start: Sequence[Value], merge_mode: MergeMode
-) -> tuple[Any, list[Value]]:
+    layer: LayerHandle, forward: Direction, backward: Direction, x: Value, mask: Value | None, start: Sequence[Value],
+    merge_mode: MergeMode,
+) -> tuple[Any, list[Value]]:  # fmt: skip
     """One module for both directions."""
-    check(layer, forward.flow, None)
+    check(layer, forward.flow, mask)
+    check(layer, backward.flow, mask)
     places = [*forward.places, *backward.places]
     pairs = [checked(layer, place, own, x) for place, own in zip(places, take(layer, places), strict=True)]
     cell = pairs[0][0]
     own: list[Arrays] = [arrays for _, arrays in pairs]
     if not is_standard(cell):
-        return separate(layer, forward, backward, x, None, start, merge_mode)
+        return separate(layer, forward, backward, x, mask, start, merge_mode)
     if cell.dropout:
         x = dropped(layer, cell, x, "")
+    pen = layer.learning(places[0].trainable)
+    sequence, last, states = both_ways(pen, cell, own, x, start) if mask is None else masked(pen, cell, own, x, mask)
+    whole = sequence if forward.flow.return_sequences else last
+    if merge_mode == "concat" and whole is not None:
+        return whole, states
+    ends = states[0], states[len(states) // 2]
+    return merged(layer, merge_mode, *(halves(layer, cell, sequence) if whole is sequence else ends)), states
+
+
+def both_ways(
+    layer: LayerHandle, cell: Cell, arrays: Sequence[Arrays], x: Value, start: Sequence[Value]
+) -> tuple[Value, None, list[Value]]:
+    """(the sequence, None, the states) of PyTorch's own module for two directions."""
     half = len(start) // 2
     stacked = [layer.function("torch.stack", [a, b]) for a, b in zip(start[:half], start[half:], strict=True)]
     given = [tuple(stacked) if cell.kind == "LSTM" else stacked[0]] if start else []
-    sequence, end = torch_module(layer.learning(places[0].trainable), cell, own, "")(x, *given)
+    sequence, end = torch_module(layer, cell, arrays, "")(x, *given)
     ends = list(end) if cell.kind == "LSTM" else [end]
-    states = [layer.index(state, i) for i in (0, 1) for state in ends]
-    if not forward.flow.return_sequences:
-        return merged(layer, merge_mode, states[0], states[len(ends)]), states
-    if merge_mode == "concat":
-        return sequence, states
-    ways = layer.index(sequence, ..., slice(None, cell.units)), layer.index(sequence, ..., slice(cell.units, None))
-    return merged(layer, merge_mode, *ways), states
+    return sequence, None, [layer.index(state, i) for i in (0, 1) for state in ends]
+
+
+def masked(
+    layer: LayerHandle, cell: Cell, arrays: Sequence[Arrays], x: Value, mask: Value
+) -> tuple[Value, Value, list[Value]]:
+    """(the sequence, the last outputs side by side, one by one) of the local module that goes by a mask."""
+    sequence, last = masked_module(layer, cell, arrays)(x, mask)
+    return sequence, last, list(halves(layer, cell, last))
+
+
+def halves(layer: LayerHandle, cell: Cell, both: Value) -> tuple[Value, Value]:
+    """Of features side by side, those of each direction."""
+    return layer.index(both, ..., slice(None, cell.units)), layer.index(both, ..., slice(cell.units, None))
 
 
 def separate(

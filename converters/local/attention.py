@@ -16,7 +16,7 @@ def join_heads(x: Tensor) -> Tensor:
 
 
 class SelfAttention(nn.Module):
-    """Every step of x (N, T, dim) looks at all of them: (N, T, dim)."""
+    """Self-attention: x (N, T, dim) -> (N, T, dim)."""
 
     def __init__(self, dim: int, heads: int, head_dim: int) -> None:
         super().__init__()

@@ -35,6 +35,28 @@ def last_state(outputs: Tensor, mask: Tensor, start: Tensor) -> Tensor:
     return torch.cat([start.unsqueeze(1), outputs], dim=1).gather(1, last).squeeze(1)
 
 
+class MaskedBidirectional(nn.Module):
+    """An nn.LSTM, nn.GRU or nn.RNN in each direction, over the steps that a mask keeps.
+
+    x (N, T, input_size), mask (N, T) -> outputs (N, T, 2 * hidden_size), zero at hidden steps, and the last one of
+    each direction (N, 2 * hidden_size), zero if a row has none.
+    """
+
+    def __init__(self, kind: Callable[..., nn.Module], input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.forward_layer = kind(input_size, hidden_size, batch_first=True)
+        self.backward_layer = kind(input_size, hidden_size, batch_first=True)
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        ahead, _ = self.forward_layer(valid_first(x, mask))
+        ahead = carry_forward(ahead, mask)  # (N, T, hidden_size)
+        x, reversed_mask = x.flip(1), mask.flip(1)
+        back, _ = self.backward_layer(valid_first(x, reversed_mask))
+        back = carry_forward(back, reversed_mask)
+        outputs = torch.cat([ahead, back.flip(1)], dim=-1).masked_fill(~mask.unsqueeze(-1), 0)
+        return outputs, torch.cat([ahead[:, -1], back[:, -1]], dim=-1)
+
+
 def linear(x: Tensor) -> Tensor:
     """No activation."""
     return x

@@ -1,14 +1,16 @@
-"""What a block does to the size of an image that goes through it."""
+"""What a block does to the size of an image that goes through it, or to the steps of a sequence."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from converters.arrangement import keras_shape
-from converters.graph import Call, Module, Value
+from converters.graph import Call, Module, Value, leaves, values
 
 SPATIAL = 4  # the rank of a batch of images
+SEQUENCE = 3  # the rank of a batch of sequences
 VIEWS = {"reshape", "flatten", "unflatten"}
+TURNS = {"permute", "transpose"}
 FIXED = {"F.interpolate"}
 
 
@@ -21,6 +23,35 @@ def is_extent(axis: int, value: Value) -> bool:
 def any_extent(calls: Iterable[Call], modules: Mapping[str, Module]) -> bool:
     """Whether a part takes images of any size: nothing in it has a size of theirs."""
     return not any(_fixes(call, modules.get(call.target)) for call in calls)
+
+
+def is_steps(axis: int, value: Value) -> bool:
+    """Whether an axis is that of the steps of sequences."""
+    axes = getattr(value.arrangement, "axes", ())
+    return value.rank == SEQUENCE == len(axes) and axes[axis] == 1
+
+
+def any_steps(calls: Iterable[Call], modules: Mapping[str, Module]) -> bool:
+    """Whether a part takes any number of steps and leaves it as it is: nothing in it names that, or turns the axes."""
+    calls = list(calls)
+    tensors = [v for call in calls for v in (*call.operands, *values(call.outputs)) if v.rank == SEQUENCE]
+    steps = {v.sizes[axis] for v in tensors for axis in range(SEQUENCE) if is_steps(axis, v)}
+    if len(steps) != 1 or not any_extent(calls, modules):
+        return False
+    return not any(call.target in TURNS or steps & set(_numbers(call)) for call in _within(calls, modules))
+
+
+def _numbers(call: Call) -> Iterator[int]:
+    return (leaf for leaf in leaves((call.args, call.kwargs)) if type(leaf) is int)
+
+
+def _within(calls: Iterable[Call], modules: Mapping[str, Module]) -> Iterator[Call]:
+    """Calls, and those of the blocks that they are of."""
+    for call in calls:
+        yield call
+        inner = modules[call.target].graph if call.kind == "module" else None
+        if inner is not None:
+            yield from _within(inner.nodes, {m.key: m for m in inner.modules})  # type: ignore[arg-type]  # calls by now
 
 
 def _fixes(call: Call, module: Module | None) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from converters.graph import Call, Graph, Module, Tree, Value, map_tree, values
 from migrate.blocks.activations import MODULES, overwriting
-from migrate.blocks.border import any_extent, difference, is_extent, rounds_up, shrinking
+from migrate.blocks.border import any_extent, any_steps, difference, is_extent, is_steps, rounds_up, shrinking
 from migrate.blocks.branches import Branches
 from migrate.blocks.canonical import ordered
 from migrate.blocks.columns import DEPTH, Columns, usual
@@ -90,6 +90,7 @@ class _Builder:
         self.nodes: list[Call] = []
         self.chains: dict[int, str] = {}
         self.any_extent = all(any_extent(member.calls, pattern.modules) for member in pattern.members)
+        self.any_steps = all(any_steps(member.calls, pattern.modules) for member in pattern.members)
         self.copied = pattern.copies.slots if pattern.copies is not None else range(0)
         self.shortcut = shortcut(pattern, flow)
 
@@ -358,6 +359,7 @@ class _Builder:
             size
             if all(v.rank == first.rank and v.sizes[axis] == size for v in found)
             and not (self.any_extent and is_extent(axis, first))
+            and not (self.any_steps and is_steps(axis, first))
             else None
             for axis, size in enumerate(first.sizes)
         )

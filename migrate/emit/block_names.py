@@ -67,10 +67,16 @@ class Namer:
             self._inside(module, shared)
 
     def _ends(self, graph: Graph) -> dict[str, str]:
-        """`stem_conv` and `head_conv` for what stands before and after all blocks, if the names say the kind only."""
+        """`stem_conv` and `head_conv` for what stands before and after all blocks, if the names say the kind only.
+
+        A Linear on each side, of no name: `embed` and `head`.
+        """
         layers = list(graph.modules)
         blocks = [number for number, module in enumerate(layers) if self._is_large(module)]
         sides = {"stem": layers[: blocks[0]], "head": layers[blocks[-1] + 1 :]} if blocks else {}
+        linear = [[m for m in modules if m.constructor == "nn.Linear"] for modules in sides.values()]
+        if linear and all(len(side) == 1 and not own_name(side[0]) for side in linear):
+            return {side[0].key: name for side, name in zip(linear, ("embed", "head"), strict=True)}
         found: dict[str, str] = {}
         for side, modules in sides.items():
             kinds = {m.key: kind for m in modules if (kind := self._plain_kind(m))}

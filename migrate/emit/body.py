@@ -22,12 +22,13 @@ OUTPUTS = {
     "LSTM": ("", "h", "c"), "GRU": ("", "h"), "RNN": ("", "h"),
     "StepwiseLSTM": ("", "h", "c"), "StepwiseGRU": ("", "h"), "StepwiseRNN": ("", "h"),
     "DropoutLSTM": ("", "h", "c"), "DropoutGRU": ("", "h"), "DropoutRNN": ("", "h"),
-    "ConvLSTM": ("", "h", "c"), "DropoutConvLSTM": ("", "h", "c"),
+    "ConvLSTM": ("", "h", "c"), "DropoutConvLSTM": ("", "h", "c"), "MaskedBidirectional": ("", "last"),
 }  # fmt: skip
 LINE_LENGTH = 120
 EXPRESSION_AT_MOST = 96  # columns of an expression before it is broken up
 NESTING_AT_MOST = 5
 DEEP = 3  # calls within each other
+PAIR = 2  # outputs of a module, of which one may be dropped by name: `x, _ = ...`
 SMALL = 2  # modules of a block that may stand within an expression
 
 
@@ -102,10 +103,15 @@ class Body:
             return expression
         for path, leaf in _paths(call.outputs):
             if leaf == value:
-                return replace(expression, text=expression.within(ATOM) + path, precedence=ATOM)
+                text = expression.within(ATOM)
+                whole = text if call.kind == "module" and len(call.outputs) == PAIR else ""
+                return replace(expression, text=text + path, precedence=ATOM, whole=whole)
         raise AssertionError("an output is not among a call's outputs")
 
     def _assign(self, value: Value, expression: Expression) -> None:
+        if expression.whole:
+            self._unpack(expression.calls[-1], [value], replace(expression, text=expression.whole))
+            return
         self.variables.release(expression)
         if (before := self._moves_on(expression)) is not None:
             self.names |= {value: "x", before: PREVIOUS}
@@ -134,7 +140,7 @@ class Body:
             if value in used:
                 self.names[value] = self.variables.name(value, expression, wanted)
         targets = map_tree(lambda leaf: self.names.get(leaf, "_"), call.outputs)
-        first = None if known and used[0] != call.outputs[0] else used[0]  # states have no batch in front
+        first = used[0] if used[0].rank and used[0].sizes[0] is None else None  # states have no batch in front
         self._state(f"{_targets(targets)} = {expression.text}", expression, first)
 
     def _state(self, text: str, expression: Expression, value: Value | None) -> None:
@@ -182,7 +188,7 @@ class Body:
         return expression
 
     def _settle(self, value: Value) -> None:
-        """A variable for what waits to be written into an expression; zeros around it stay with what reads them."""
+        """A variable for what waits to be written into an expression; what makes it larger stays with what reads it."""
         expression = self.pending.pop(value)
         call = expression.calls[-1]
         inside = call.operands[0] if call.operands else value
@@ -193,7 +199,8 @@ class Body:
         self.pending[value] = self.renderer.render(call, heavy=False)
 
     def _pads(self, call: Call) -> bool:
-        return call.target == "F.pad" or (
+        """Whether a call puts zeros around its operand, or stretches it."""
+        return call.target in ("F.pad", "F.interpolate") or (
             call.kind == "module" and self.modules[call.target].constructor == "nn.ZeroPad2d"
         )
 

@@ -17,7 +17,7 @@ from converters.weights import Constant
 from migrate.blocks.expressions import Parameter
 from migrate.emit.body import LINE_LENGTH, Body, Statement
 from migrate.emit.head import Head
-from migrate.emit.layers import ONE_BIAS, flattened, one_bias
+from migrate.emit.layers import ONE_BIAS, flattened, makers_of_outputs, one_bias
 from migrate.emit.literals import literal, prose
 from migrate.emit.names import Names, argument_names
 from migrate.emit.partials import Partials
@@ -29,7 +29,6 @@ NUMBERS_AT_MOST = 32
 GROWING_AT_LEAST = 3
 WRITTEN_AT_MOST = 90  # columns of the parts of an nn.Sequential, up to which two that are alike are written twice
 TYPES_AT_MOST = 6
-RANDOM_BIAS = {"nn.LSTM", "nn.RNN"}  # a bias that is frozen at zero does not start there
 FLOAT, INT, BOOL = "float", "int", "bool"
 
 
@@ -145,8 +144,8 @@ class Writer:
 
     def _freezing(self, module: Module, name: str) -> Iterator[str]:
         """What of a module does not learn."""
-        zero = ".zero_()" if module.constructor in RANDOM_BIAS else ""
         for parameter in sorted(module.frozen) if module.trainable else ():
+            zero = ".zero_()" if ONE_BIAS in parameter else ""  # else it starts at random
             yield f"{name}.{parameter}.requires_grad_(False){zero}"
         if not module.trainable and module.state:
             yield f"{name}.requires_grad_(False)"
@@ -259,7 +258,8 @@ def _docstring(graph: Graph, arguments: list[str], head: Head) -> str:
     made = [shape_text(v) for v in values(graph.outputs)]
     for name, number in head.parameters.items():
         made = [text.removesuffix(f"{number})") + f"{name})" if text.endswith(f" {number})") else text for text in made]
-    if keys := output_keys(graph.outputs):
+    keys = output_keys(graph.outputs) or (makers_of_outputs(graph) if len(made) <= TYPES_AT_MOST else [])
+    if keys:
         made = [f"{prose(key)} {text}" for key, text in zip(keys, made, strict=True)]
     return interface([shape_text(v) for v in values(graph.inputs)], made, arguments)
 

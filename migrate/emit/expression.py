@@ -21,7 +21,10 @@ LOOSEST = 0
 
 @dataclass(frozen=True)
 class Expression:
-    """Source text, how tightly it binds, and the variables that it reads (once for each time)."""
+    """Source text, how tightly it binds, and the variables that it reads (once for each time).
+
+    `whole`: the text of a call of which this is one output of several.
+    """
 
     text: str
     precedence: int = ATOM
@@ -29,6 +32,7 @@ class Expression:
     depth: int = 0
     heavy: bool = False
     calls: tuple[Call, ...] = ()
+    whole: str = ""
 
     def within(self, precedence: int) -> str:
         return self.text if self.precedence >= precedence else f"({self.text})"

@@ -1,4 +1,4 @@
-"""What a user changes first: the number of classes; and `logits`, split off where the model ends in probabilities."""
+"""What a user changes first: how many classes or tokens; and `logits`, where the model ends in probabilities."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ LOGITS = {
     "softmax": "Before the softmax: what cross_entropy expects.",
     "sigmoid": "Before the sigmoid: what binary_cross_entropy_with_logits expects.",
 }
+# The same for sequences, whose classes come last.
+LOGITS_OF_STEPS = LOGITS | {"softmax": "Before the softmax; for cross_entropy, logits.transpose(1, 2)."}
+STEPS = 3  # the rank of a batch of sequences
 
 
 @dataclass(frozen=True)
@@ -37,18 +40,23 @@ class Head:
         if linear is None or linear.constructor != "nn.Linear" or last.target != "softmax":
             return Head(last)
         classes = linear.args[1]
-        if any(m.constructor == "nn.Embedding" and m.args[0] == classes for m in graph.modules):
-            return Head(last)  # it chooses among its tokens: their number stands in two places
-        changed = replace(linear, args=(linear.args[0], Parameter("num_classes"), *linear.args[2:]))
-        return Head(last, {"num_classes": classes}, {linear.key: changed})
+        tokens = [m for m in graph.modules if m.constructor == "nn.Embedding" and m.args[0] == classes]
+        if tokens and (len(tokens) > 1 or values(last.outputs)[0].rank != STEPS):
+            return Head(last)  # whether it chooses among them is not plain
+        name = "vocab_size" if tokens else "num_classes"
+        changed = {linear.key: replace(linear, args=(linear.args[0], Parameter(name), *linear.args[2:]))}
+        changed |= {m.key: replace(m, args=(Parameter(name), *m.args[1:])) for m in tokens}
+        return Head(last, {name: classes}, changed)
 
     def said(self, method: str) -> str:
         """The docstring of a method, '' where its name says enough."""
         if method != "logits" or self.last is None:
             return ""
-        text = LOGITS[self.last.target]
         (made,) = values(self.last.outputs)
-        return text if made.rank == 2 else f"{text.partition(':')[0]}."
+        if made.rank == STEPS:
+            return LOGITS_OF_STEPS[self.last.target]
+        text = LOGITS[self.last.target]
+        return text if made.rank < STEPS else f"{text.partition(':')[0]}."
 
     def changed(self, module: Module) -> Module:
         """A module with a parameter in place of its number."""

@@ -1,6 +1,11 @@
-"""What the parts of a U-Net are called: `down1`, `bottleneck`, `up1`, `head`, by what is upsampled and joined."""
+"""What the parts of a U-Net are called: `down1`, `bottleneck`, `up1`, `head`, by what is upsampled and joined.
+
+What is kept for a later join is called `skip1`, `skip2` ...
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from converters.graph import Call, Graph, Module, Value, values
 from migrate.blocks.prefixes import layer_name
@@ -14,22 +19,42 @@ def hourglass(graph: Graph) -> dict[str, str]:
     modules = {module.key: module for module in graph.modules}
     calls = [call for call in graph.nodes if isinstance(call, Call)]
     makers = {value: call for call in calls for value in values(call.outputs)}
-    joins = [call for call in calls if call.target == "torch.cat" and len(call.operands) == 2]
-    wide = {join: next((v for v in join.operands if _is_upsampled(v, makers, modules)), None) for join in joins}
-    levels = [join for join, value in wide.items() if value is not None]
-    if len(levels) < LEVELS_AT_LEAST:
+    wide = _levels(graph)
+    if len(wide) < LEVELS_AT_LEAST:
         return {}
-    skips = [value for join in levels for value in join.operands if value != wide[join]]
-    down = [call.target for call in calls if call.outputs in skips and call.kind == "module"]
-    up = [call.target for call in calls if call.kind == "module" and set(call.operands) & {j.outputs for j in levels}]
+    joined, kept = {join.outputs for join in wide}, _kept(wide)
+    down = [call.target for call in calls if call.outputs in kept and call.kind == "module"]
+    up = [call.target for call in calls if call.kind == "module" and set(call.operands) & joined]
     names = _numbered("down", down) | _numbered("up", up)
-    deepest = makers[wide[levels[0]]].operands[0]  # type: ignore[index]  # levels have one
+    deepest = makers[next(iter(wide.values()))].operands[0]
     rest = {makers[deepest].target: "bottleneck"} if deepest in makers else {}
     last = [module for module in graph.modules if module.state][-1:]
     rest |= {module.key: "head" for module in last if is_automatic(layer_name(module.origin), module.class_name)}
     names |= {key: name for key, name in rest.items() if key in modules and key not in names}
     blocks = [module for module in graph.modules if module.graph is not None]
     return names if all(_is_unnamed(m) and m.key in names for m in blocks) and blocks else {}
+
+
+def skips(graph: Graph) -> dict[Value, str]:
+    """What is put beside something upsampled, and is read before: its names, in the order in which it is made."""
+    kept, readers = _kept(_levels(graph)), graph.readers()
+    made = [v for call in graph.nodes for v in values(call.outputs) if v in kept and len(readers[v]) > 1]
+    return {value: f"skip{number}" if len(made) > 1 else "skip" for number, value in enumerate(made, 1)}
+
+
+def _kept(wide: Mapping[Call, Value]) -> list[Value]:
+    """What is beside what is upsampled."""
+    return [value for join, other in wide.items() for value in join.operands if value != other]
+
+
+def _levels(graph: Graph) -> dict[Call, Value]:
+    """What puts two tensors side by side of which one is upsampled; and that one."""
+    modules = {module.key: module for module in graph.modules}
+    calls = [call for call in graph.nodes if isinstance(call, Call)]
+    makers = {value: call for call in calls for value in values(call.outputs)}
+    joins = [call for call in calls if call.target == "torch.cat" and len(call.operands) == 2]
+    wide = {join: next((v for v in join.operands if _is_upsampled(v, makers, modules)), None) for join in joins}
+    return {join: value for join, value in wide.items() if value is not None}
 
 
 def _is_upsampled(value: Value, makers: dict[Value, Call], modules: dict[str, Module]) -> bool:

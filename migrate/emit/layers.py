@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from converters.graph import Call, Graph, Value
+from converters.graph import Call, Graph, Value, values
+from migrate.blocks.prefixes import layer_name
+from migrate.emit.names import is_automatic
 
 ONE_BIAS = "bias_hh"  # of nn.LSTM, nn.GRU and nn.RNN, where Keras has one bias only
 REPEATED = 3
@@ -27,8 +29,18 @@ def flattened(graph: Graph) -> dict[str, str]:
     return found
 
 
+def makers_of_outputs(graph: Graph) -> list[str]:
+    """What the user calls the layers that make the outputs, where there are several; none if one has no name."""
+    origins = {value: call.origin for call in graph.nodes if isinstance(call, Call) for value in values(call.outputs)}
+    classes = {module.origin: module.class_name for module in graph.modules}
+    made = [origins.get(value, "") for value in values(graph.outputs)]
+    named = all(path in classes and not is_automatic(layer_name(path), classes[path]) for path in made)
+    return [layer_name(path) for path in made] if named and len(set(made)) == len(made) > 1 else []
+
+
 def one_bias(graph: Graph) -> set[str]:
-    """The keys of recurrent layers, where they are many and the second bias of all of them stays zero."""
+    """The keys of recurrent layers, where they have many second biases and all of those stay zero."""
     held = [m for m in graph.modules if any(ONE_BIAS in name for name in m.state) or m.graph is not None]
     alike = all(m.frozen == {name for name in m.state if ONE_BIAS in name} and m.trainable and m.frozen for m in held)
-    return {m.key for m in held} if alike and len(held) >= REPEATED and len({m.comment for m in held}) == 1 else set()
+    lines = sum(len(m.frozen) for m in held)
+    return {m.key for m in held} if alike and lines >= REPEATED and len({m.comment for m in held}) == 1 else set()

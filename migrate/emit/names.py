@@ -134,7 +134,7 @@ def attribute_of(module: Module, numbers: Numbers, prefix: str) -> str:
 
 def _kind(module: Module) -> str:
     """`lstm` for the halves of a Bidirectional(LSTM)."""
-    made = module.constructor.rpartition(".")[2]
+    made = " ".join([module.constructor, *(str(argument) for argument in module.args)])
     if module.class_name.rpartition(".")[2] == "Bidirectional" and (found := re.search("LSTM|GRU|RNN", made)):
         return found[0].lower()
     return kind_of(module.class_name)

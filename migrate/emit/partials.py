@@ -45,7 +45,8 @@ class Partials:
     def lines(self) -> Iterator[str]:
         for constructor, given in self.found.items():
             options = ", ".join(f"{key}={literal(value)}" for key, value in given.items())
-            yield f"{_name(constructor)} = partial({constructor}, {options})  # Keras: {', '.join(_in_keras(given))}"
+            note = f"  # Keras: {', '.join(_in_keras(given))}" if set(given) != {"eps"} else ""  # called so there
+            yield f"{_name(constructor)} = partial({constructor}, {options}){note}"
 
 
 def written_modules(graph: Graph) -> Iterator[Module]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from converters.graph import Call, Graph, Value, values
 from migrate.blocks.branches import is_wide
 from migrate.emit.expression import Expression
+from migrate.emit.hourglass import skips
 from migrate.emit.names import identifier, unique
 
 # What is made of a mask.
@@ -39,6 +40,7 @@ class Variables:
 
     def __post_init__(self) -> None:
         self.names: dict[Value, str] = dict(zip(values(self.graph.inputs), self.arguments, strict=True))
+        self.skips = skips(self.graph)
 
     def release(self, expression: Expression) -> None:
         """Variables that were read for the last time free their names."""
@@ -82,11 +84,24 @@ class Variables:
             turned = any(self.names.get(v, "").startswith("reversed") for v in expression.reads)
             role = MASKS.get(expression.calls[-1].target, "mask")
             return f"reversed_{role}" if turned and role == MASKS["~"] else role
+        if value in self.skips:
+            return self.skips[value]
         last = expression.calls[-1]
         if (place := self.branches.get(value)) and (self.uses[value] == 1 or last.target in JOINS):
             return f"branch{place}"
+        if _compares(last, expression):
+            return "difference"
         made_by = self.attributes[last.target] if last.kind == "module" else ""
         return made_by if re.fullmatch(r"branch\d+", made_by) else ""
+
+
+def _compares(last: Call, expression: Expression) -> bool:
+    """Whether what one module makes of two tensors is subtracted, maybe without regard to the sign."""
+    below = {value: call for call in expression.calls for value in values(call.outputs)}
+    while (last.kind, last.target) == ("method", "abs") and last.operands[0] in below:
+        last = below[last.operands[0]]
+    made = [below[value].target for value in last.operands if value in below and below[value].kind == "module"]
+    return (last.kind, last.target) == ("operator", "-") and len(made) == 2 and len(set(made)) == 1
 
 
 def branches_of(calls: Iterable[Call]) -> Iterator[tuple[Value, int]]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from converters.graph import Call, Graph, Module
 from migrate.simplify.calls import calls_of
 
+SIZES = ("heads", "head_dim")
 USUAL = {"kv_dim": None, "bias": True, "dropout": 0.0}
 
 
@@ -22,7 +23,10 @@ def self_attention(graph: Graph) -> Graph:
     return replace(
         graph,
         modules=tuple(
-            replace(m, constructor="local.SelfAttention", kwargs={}) if m.key in short else m for m in graph.modules
+            replace(m, constructor="local.SelfAttention", kwargs={key: m.kwargs[key] for key in SIZES})
+            if m.key in short
+            else m
+            for m in graph.modules
         ),
         nodes=tuple(
             replace(call, args=call.args[:1]) if call.kind == "module" and call.target in short else call
@@ -32,7 +36,8 @@ def self_attention(graph: Graph) -> Graph:
 
 
 def _is_plain(module: Module) -> bool:
-    return module.constructor == "local.MultiHeadAttention" and module.kwargs.items() <= USUAL.items()
+    more = {key: value for key, value in module.kwargs.items() if key not in SIZES}
+    return module.constructor == "local.MultiHeadAttention" and more.items() <= USUAL.items()
 
 
 def _looks_at_itself(call: Call) -> bool:
