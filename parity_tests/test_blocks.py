@@ -120,7 +120,9 @@ def test_one_projection_among_identities(bench: Bench) -> None:
     """A short network is written with blocks even where that takes a line more; the stride decides about padding."""
     text = write(flat_graph(bench.saved(SMALL_RESNET)), "Net", "test").text.text
     assert "self.stage2 = nn.Sequential(ResidualBlock(8, 16, stride=2), ResidualBlock(16, 16))" in text, text
-    assert "self.pad, padding = nn.Identity(), 1\n        if stride != 1:" in text, text
+    assert "self.pad = nn.ZeroPad2d((0, 1, 0, 1)) if stride != 1 else nn.Identity()" in text, text
+    assert "# At a stride, Keras pads an even size at the bottom and right only" in text, text
+    assert "3, stride=stride, padding=1 if stride == 1 else 0, bias=False)" in text, text
     assert "return F.relu(self.shortcut(x) + self.bn2(self.conv2(y)), inplace=True)" in text, text
 
 

@@ -175,6 +175,27 @@ def test_the_short_way_pads_as_the_long_one_does() -> None:
             assert torch.equal(padding.pad_image(x, kernel, stride), long)
 
 
+# Each of five convolutions in a sum with its input, where stride and width allow that; `K` is the kernel of layer i.
+STRIDED = (
+    "lambda x: (lambda f: Dense(2)(GlobalAveragePooling2D()(f(f(f(f(f(x, 0), 1), 2), 3), 4))))(lambda x, i: (lambda y: "
+    "Add()([x, y]) if y.shape == x.shape else y)(BatchNormalization()(Conv2D(8, 1, use_bias=False)(Activation('relu')("
+    "BatchNormalization()(DepthwiseConv2D(K, strides=1 + i % 2, padding='same', use_bias=False)(Activation('relu')("
+    "BatchNormalization()(Conv2D(48, 1, use_bias=False)(x))))))))))"
+)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "half", "more"), [("3", "1", "right only:"), ("(5 if i > 2 else 3)", "half", "by one more at the")]
+)
+def test_a_choice_that_makes_a_line_too_long_has_a_name(bench: Bench, kernel: str, half: str, more: str) -> None:
+    done = written(bench, STRIDED.replace("K", kernel), (32, 32, 8))
+    assert not done.refused
+    text = done.text.text
+    assert f"# At a stride, Keras pads an even size {'at the bottom and ' if half == '1' else ''}{more}" in text, text
+    assert f"padding = {half} if stride == 1 else 0" in text and "padding=padding" in text, text
+    assert ("half = kernel_size // 2" in text) is (half == "half"), text
+
+
 def test_a_u_net_keeps_the_users_names(bench: Bench) -> None:
     """One without: see the golden."""
     block = "(lambda x, n, name: CONV(CONV(x, n, name + '_a'), n, name + '_b'))".replace(
