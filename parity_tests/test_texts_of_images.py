@@ -231,3 +231,23 @@ def test_a_sum_with_itself_is_twice(bench: Bench) -> None:
     model = "lambda x: Dense(2)((lambda y: Add()([y, y]))(Dense(3, activation='tanh')(x)))"
     text = written(bench, model, (4,)).text.text
     assert "2 * " in text and " + " not in text, text
+
+
+@pytest.mark.parametrize(
+    ("layer", "text"),
+    [
+        ("Rescaling(1 / 255)", "x / 255"),
+        ("Rescaling(1 / 127.5, offset=-1)", "x / 127.5 - 1"),
+        ("Rescaling(0.125)", "x * 0.125"),
+        ("Rescaling(0.0123456789012345)", "x * 0.0123456789012345"),
+        ("Rescaling(2.0, offset=0.5)", "x * 2 + 0.5"),
+    ],
+)
+def test_numbers_are_written_with_few_digits(bench: Bench, layer: str, text: str) -> None:
+    done = written(bench, f"{layer}, Flatten(), Dense(2)", (4, 4, 3)).text.text
+    assert f"self.fc(({text}).flatten(1))" in done, done
+
+
+def test_whole_numbers_keep_the_dtype_of_integers(bench: Bench) -> None:
+    text = written(bench, "lambda x: keras.ops.cast(x + 1, 'float32') * 2.0", ("int32", 4)).text.text
+    assert "* 2" in text and "* 2.0" not in text, text
