@@ -251,3 +251,10 @@ def test_numbers_are_written_with_few_digits(bench: Bench, layer: str, text: str
 def test_whole_numbers_keep_the_dtype_of_integers(bench: Bench) -> None:
     text = written(bench, "lambda x: keras.ops.cast(x + 1, 'float32') * 2.0", ("int32", 4)).text.text
     assert "* 2" in text and "* 2.0" not in text, text
+
+
+def test_numbers_along_one_axis_are_a_flat_list(bench: Bench) -> None:
+    layer = "Normalization(mean=[1.5, 2.5, 3.5], variance=[4.0, 4.0, 9.0])"
+    for shape, rest, text in (((4, 4, 3), "Conv2D(2, 1)", ".view(3, 1, 1))"), ((3,), "Dense(2)", ")")):
+        done = written(bench, f"{layer}, {rest}, Flatten()", shape).text.text
+        assert f"torch.tensor([1.5, 2.5, 3.5]){text}\n" in done, done

@@ -291,8 +291,11 @@ def _buffer(module: Module) -> str:
     kind = "" if dtype == "float32" else f", dtype=torch.{dtype}"
     weight = module.state[""]
     if isinstance(weight, Constant) and isinstance(weight.value, tuple) and 0 < len(weight.value) <= NUMBERS_AT_MOST:
-        numbers = np.array(weight.value, object).reshape(shape).tolist()
-        return f"torch.tensor({literal(numbers)}{'' if dtype in ('int64', 'bool') else kind})"
+        numbers = np.array(weight.value, object)
+        flat = len(shape) > 1 and max(shape) == numbers.size  # one axis only is longer than one
+        written = literal((numbers if flat else numbers.reshape(shape)).tolist())
+        made = f"torch.tensor({written}{'' if dtype in ('int64', 'bool') else kind})"
+        return f"{made}.view({_sizes(shape)})" if flat else made
     return f"torch.zeros({_sizes(shape)}{kind})"
 
 
