@@ -126,6 +126,63 @@ def test_one_projection_among_identities(bench: Bench) -> None:
     assert "return F.relu(self.shortcut(x) + self.bn2(self.conv2(y)), inplace=True)" in text, text
 
 
+# (out, hidden, kernel, stride, squeeze, activation) of each block, as in MobileNetV3.
+ROWS = (
+    (16, 16, 3, 2, 8, "relu"), (24, 64, 3, 2, 0, "relu"), (24, 72, 3, 1, 0, "relu"), (40, 96, 5, 2, 24, "silu"),
+    (40, 120, 5, 1, 32, "silu"), (40, 128, 5, 1, 32, "silu"), (48, 144, 5, 1, 40, "silu"), (48, 160, 5, 1, 40, "silu"),
+)  # fmt: skip
+SQUEEZE = (
+    "(lambda y, s: Multiply()([y, Activation('sigmoid')(Conv2D(y.shape[-1], 1)(Activation('relu')(Conv2D(s, 1)("
+    "GlobalAveragePooling2D(keepdims=True)(y)))))]) if s else y)"
+)
+INVERTED = (
+    "(lambda x, row: (lambda n, h, k, stride, s, a: (lambda norm: (lambda y: Add()([x, y]) if stride == 1 and n == "
+    "x.shape[-1] else y)(norm(Conv2D(n, 1, use_bias=False)(SE(Activation(a)(norm(DepthwiseConv2D(k, strides=stride, "
+    "padding='same', use_bias=False)(Activation(a)(norm(Conv2D(h, 1, use_bias=False)(x))) if h != x.shape[-1] else x"
+    "))), s)))))(lambda y: BatchNormalization()(y)))(*row))"
+).replace("SE(", f"{SQUEEZE}(")
+
+
+def inverted(rows: tuple[tuple[object, ...], ...]) -> str:
+    body = "x"
+    for row in rows:
+        body = f"{INVERTED}({body}, {row})"
+    return f"lambda x: Softmax()(Flatten()(Conv2D(7, 1, name='logits')(GlobalAveragePooling2D(keepdims=True)({body}))))"
+
+
+def test_what_is_optional_and_what_varies_are_parameters_of_one_class(bench: Bench) -> None:
+    """A width of 0 says that a part is not there, a hidden width that is none that nothing widens."""
+    text = text_of(bench, inverted(ROWS), (32, 32, 16))
+    assert text.count("(nn.Module)") == 3 and text.count("= InvertedResidual(") + text.count(" InvertedResidual(") >= 8
+    assert "kernel_size: int,\n        stride: int = 1,\n        squeeze_channels: int = 0,\n" in text, text
+    assert "activation: type[nn.Module] = nn.SiLU," in text and "self.act = activation(inplace=True)" in text, text
+    assert "if hidden_channels != in_channels:" in text, text
+    assert "self.se = SqueezeExcite(hidden_channels, squeeze_channels) if squeeze_channels else nn.Identity()" in text
+    assert "self.residual = stride == 1 and in_channels == out_channels" in text, text
+    assert "16, 16, 16, kernel_size=3, stride=2, squeeze_channels=8, activation=nn.ReLU" in text, text
+
+
+def test_a_convolution_that_classifies_has_a_number_of_classes(bench: Bench) -> None:
+    """The name `logits` is that of the method."""
+    text = text_of(bench, inverted(ROWS), (32, 32, 16))
+    assert "def __init__(self, num_classes: int = 7)" in text and ", num_classes, 1)" in text, text
+    assert "return self.classifier(x).flatten(1)" in text and "logits_layer" not in text, text
+
+
+def test_two_activations_in_one_place_may_overwrite(bench: Bench) -> None:
+    """The wrong one is seen."""
+    model = inverted(tuple((*row[:5], ("relu", "silu")[n % 2]) for n, row in enumerate(ROWS)))
+    flat = flat_graph(bench.saved(case(model, model, (32, 32, 16))))
+    done = write(flat, "Net", "test")
+    assert not done.refused and "activation=nn.SiLU)" in done.text.text, done.text.text
+    with pytest.raises(UserError, match="does not do what was converted"):
+        check(
+            done.text.text.replace("activation=nn.SiLU)", "activation=nn.ReLU6)"),
+            flat,
+            flat_names(flat, done.graph, done.names),
+        )
+
+
 UNIT = "(lambda x, n, k: Activation('relu')(BatchNormalization()(Conv2D(n, k, padding='same', use_bias=False)(x))))"
 POOL = "AveragePooling2D(3, strides=1, padding='same')(x)"
 FOUR = f"Concatenate()([{UNIT}(x, 4, 1), {UNIT}({UNIT}(x, 4, 1), 6, 3), {UNIT}({POOL}, 4, 1)])"

@@ -150,12 +150,22 @@ def _definitions(writer: Writer, template: Template, taken: set[str]) -> Iterato
 
 
 def _with_names(module: Module, writer: Writer, graph: Graph, taken: set[str]) -> tuple[Module, dict[str, Choice]]:
-    """A layer that takes more than a line, with names for what it chooses, and what they stand for."""
-    if len(next(writer.definition(module, graph))) <= LINE_LENGTH - len("        "):
-        return module, {}
+    """A layer with names for what it chooses where that takes fewer lines, and what they stand for."""
     chosen = {key: value for key, value in module.kwargs.items() if isinstance(value, Choice) and key not in taken}
+    named = replace(module, kwargs={**module.kwargs, **{key: Parameter(key) for key in chosen}})
+    one, other = (_lines(next(writer.definition(m, graph)), len(m.args) + len(m.kwargs)) for m in (module, named))
+    if other + len(chosen) >= one:
+        return module, {}
     taken.update(chosen)
-    return replace(module, kwargs={**module.kwargs, **{key: Parameter(key) for key in chosen}}), chosen
+    return named, chosen
+
+
+def _lines(line: str, arguments: int) -> int:
+    """How many lines a call takes when formatted, in `__init__`."""
+    if len(line) <= LINE_LENGTH - len("        "):
+        return 1
+    inside = len(line) - line.index("(") - len("()")
+    return 3 if inside <= LINE_LENGTH - len("            ") else 2 + arguments
 
 
 def _uneven(module: Module, template: Template) -> str:

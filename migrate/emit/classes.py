@@ -14,6 +14,7 @@ import numpy as np
 
 from converters.graph import Function, Graph, Module, Value, values
 from converters.weights import Constant
+from migrate.blocks.activations import CHOSEN
 from migrate.blocks.expressions import Parameter
 from migrate.emit.body import LINE_LENGTH, Body, Statement
 from migrate.emit.head import Head
@@ -163,6 +164,9 @@ class Writer:
             return f"{self.names.classes[template.graph]}({', '.join(block_arguments(template, module.kwargs))})"
         if graph is not None:
             return f"{self.names.classes[graph]}()"
+        if module.constructor == CHOSEN:
+            options = [f"{key}={literal(value)}" for key, value in module.kwargs.items()]
+            return f"{literal(module.args[0])}({', '.join(options)})"
         if (short := self.partials.construction(module)) is not None:
             return short
         return plain_construction(module)
@@ -239,7 +243,7 @@ def plain_construction(module: Module) -> str:
 
 def same_as(value: Any, default: Any) -> bool:
     if isinstance(value, Function):
-        return not value.options and resolve(value.target) is default
+        return value == default or (not value.options and resolve(value.target) is default)
     return type(value) is type(default) and value == default
 
 
@@ -250,6 +254,8 @@ def type_of(column: Sequence[Any]) -> str:
 
 
 def _type_of(value: Any) -> str:
+    if isinstance(value, Function):
+        return "type[nn.Module]"
     if isinstance(value, tuple):
         return f"tuple[{', '.join(_type_of(item) for item in value)}]"
     return {bool: BOOL, int: INT, float: FLOAT, str: "str", type(None): "None"}.get(type(value), "Any")
