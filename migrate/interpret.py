@@ -101,6 +101,12 @@ class ModelInstance:
         return outputs
 
 
+def output_shape(graph: Graph, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """What a graph of one input and output makes of a shape."""
+    made = ModelInstance(graph)(torch.empty(shape, device="meta"))
+    return tuple(int(size) for size in made.shape)
+
+
 def run(graph: Graph, instances: Instances, environment: dict[Value, Any]) -> Any:
     """The outputs of a lowered graph, in the structure of `graph.outputs`; `environment` holds its inputs, then all."""
     for call in graph.nodes:

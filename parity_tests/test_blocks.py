@@ -305,3 +305,20 @@ def test_detection_is_fast(bench: Bench) -> None:
 def test_the_goldens_have_cases() -> None:
     stored = {path.stem for path in (Path(__file__).parent / "goldens").glob("*.txt")}
     assert stored == {*MODELS, *APPLICATIONS}
+
+
+HALVED = "(lambda x, n: Activation('relu')(BatchNormalization()(Conv2D(n, 2, strides=2, use_bias=False)(x))))"
+POOLED = "MaxPooling2D(3, 2)(x)"
+
+
+@pytest.mark.parametrize(
+    ("branches", "made"),
+    [
+        (f"{UNIT}(AveragePooling2D(3, 2)(x), 4, 1), {POOLED}, {UNIT}({UNIT}({POOLED}, 6, 1), 8, 3)", "in_channels + 12, (H - 1) // 2, (W - 1) // 2"),
+        (f"{HALVED}(x, 4), {UNIT}(MaxPooling2D(2)(x), 6, 1), {UNIT}({HALVED}(x, 6), 8, 3)", "18, H / 2, W / 2"),
+    ],
+)  # fmt: skip
+def test_what_comes_out_of_a_block_that_stands_alone(bench: Bench, branches: str, made: str) -> None:
+    """Its width grows with what it passes on; windows without padding lose the rim."""
+    text = text_of(bench, branching(FOUR, FOUR, FOUR, f"Concatenate()([{branches}])"), (9, 9, 14))
+    assert f"(N, in_channels, H, W) -> (N, {made})." in text, text

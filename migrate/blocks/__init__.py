@@ -16,6 +16,7 @@ from migrate.blocks.forks import forks
 from migrate.blocks.gates import gates
 from migrate.blocks.instances import replaced
 from migrate.blocks.models import alike_models
+from migrate.blocks.outline import outline
 from migrate.blocks.pattern import Pattern, Tokens, in_order
 from migrate.blocks.singles import singles
 from migrate.blocks.stages import staged
@@ -61,5 +62,6 @@ def collapsed(graph: Graph, pattern: Pattern) -> Graph:
     pattern = in_order(pattern, graph)
     template = build(pattern)
     if template is not None:
+        outline(template, pattern)
         return replaced(graph, pattern, template)
     return graph

@@ -46,6 +46,7 @@ class Template:
     shrinking: str = ""  # by what height and width are divided: a number, a parameter, "?" where it is neither
     branches: dict[str, str] = field(default_factory=dict)  # which of what is put side by side a module is
     rounds_up: bool = False  # where that leaves a rest
+    cut: bool = False  # whether a row and a column are lost before, as windows without padding lose them
     other_extents: bool = False  # whether what it reads second may be of another height and width
     models: bool = False  # nested models of the user's, whose names name the class
 

@@ -14,7 +14,7 @@ from migrate.blocks.border import is_even
 from migrate.blocks.columns import PREVIOUS
 from migrate.blocks.expressions import FORMULAS, Choice, Parameter, Product, Scaled
 from migrate.blocks.instances import every_module
-from migrate.blocks.parameters import unused
+from migrate.blocks.parameters import unused, width
 from migrate.blocks.template import EITHER, Template
 from migrate.emit import classes
 from migrate.emit.body import LINE_LENGTH, Body, Statement
@@ -236,7 +236,8 @@ def _ranges(prefixes: list[str]) -> Iterator[str]:
     whole = len(numbers) < len(prefixes) or len(gaps) > GAPS_AT_MOST
     for start, stop in pairwise([0, *([] if whole else gaps), len(prefixes)]):
         first, last = prefixes[start], prefixes[stop - 1]
-        yield f"`{prose(first)}`" + (f" to `{prose(last)}`" if last != first else "")
+        between = "and" if stop - start == 2 else "to"
+        yield f"`{prose(first)}`" + (f" {between} `{prose(last)}`" if last != first else "")
 
 
 def _result(value: Value, template: Template) -> str:
@@ -244,12 +245,16 @@ def _result(value: Value, template: Template) -> str:
     text = _shape(value, template, "out_channels")
     if template.widening and ", C," in text:
         text = text.replace(", C,", f", {template.widening},")
+    elif template.widening and template.alone:
+        text = text.replace(f", {width(value)}, ", f", {template.widening}, ")
     if template.shrinking == "?":
         return text.replace(" H, W", " H', W'")
     if not template.shrinking:
         return text
-    height, width = (f"{side} / {template.shrinking}" for side in "HW")
-    return text.replace(" H, W", f" ceil({height}), ceil({width})" if template.rounds_up else f" {height}, {width}")
+    if template.cut:
+        return text.replace(" H, W", f" (H - 1) // {template.shrinking}, (W - 1) // {template.shrinking}")
+    height, breadth = (f"{side} / {template.shrinking}" for side in "HW")
+    return text.replace(" H, W", f" ceil({height}), ceil({breadth})" if template.rounds_up else f" {height}, {breadth}")
 
 
 def _shape(value: Value, template: Template, side: str) -> str:
