@@ -258,3 +258,15 @@ def test_numbers_along_one_axis_are_a_flat_list(bench: Bench) -> None:
     for shape, rest, text in (((4, 4, 3), "Conv2D(2, 1)", ".view(3, 1, 1))"), ((3,), "Dense(2)", ")")):
         done = written(bench, f"{layer}, {rest}, Flatten()", shape).text.text
         assert f"torch.tensor([1.5, 2.5, 3.5]){text}\n" in done, done
+
+
+def test_the_selfcheck_sees_another_stride_of_a_pooling(bench: Bench) -> None:
+    """One that is left open is the kernel's."""
+    done = written(bench, "Conv2D(4, 3), MaxPooling2D(2), GlobalAveragePooling2D(), Dense(2)", (8, 8, 3))
+    names = flat_names(done.graph, done.graph, done.names)
+    check(done.text.text.replace("F.max_pool2d(self.conv(x), 2)", "nn.MaxPool2d(2)(self.conv(x))"), done.graph, names)
+    for stride in (1, 3):
+        wrong = done.text.text.replace("(self.conv(x), 2)", f"(self.conv(x), 2, stride={stride})")
+        assert wrong != done.text.text
+        with pytest.raises(UserError, match="does not do what was converted"):
+            check(wrong, done.graph, names)
