@@ -315,10 +315,26 @@ POOLED = "MaxPooling2D(3, 2)(x)"
     ("branches", "made"),
     [
         (f"{UNIT}(AveragePooling2D(3, 2)(x), 4, 1), {POOLED}, {UNIT}({UNIT}({POOLED}, 6, 1), 8, 3)", "in_channels + 12, (H - 1) // 2, (W - 1) // 2"),
-        (f"{HALVED}(x, 4), {UNIT}(MaxPooling2D(2)(x), 6, 1), {UNIT}({HALVED}(x, 6), 8, 3)", "18, H / 2, W / 2"),
+        (f"{UNIT}(AveragePooling2D(2)(x), 4, 1), {UNIT}(MaxPooling2D(2)(x), 6, 1), {UNIT}({HALVED}(x, 6), 8, 3)", "18, H / 2, W / 2"),
     ],
 )  # fmt: skip
 def test_what_comes_out_of_a_block_that_stands_alone(bench: Bench, branches: str, made: str) -> None:
     """Its width grows with what it passes on; windows without padding lose the rim."""
     text = text_of(bench, branching(FOUR, FOUR, FOUR, f"Concatenate()([{branches}])"), (9, 9, 14))
     assert f"(N, in_channels, H, W) -> (N, {made})." in text, text
+
+
+NORMED = "Activation('relu')(BatchNormalization()({}))"
+WIDE = NORMED.format(f"Conv2D(16, 1, use_bias=False)({NORMED.format('x')})")
+DENSE_LAYER = f"Concatenate()([x, Conv2D(4, 3, padding='same', use_bias=False)({WIDE})])"
+NARROWER = "(lambda x, n: AveragePooling2D(2)(Conv2D(n, 1, use_bias=False)(Activation('relu')(BatchNormalization()(x)))))(x, {})"
+
+
+@pytest.mark.parametrize(("second", "found"), [("10", True), ("None", False)])
+def test_what_stands_between_blocks_each_time_is_a_class(bench: Bench, second: str, found: bool) -> None:
+    """Where it is there once only, it is none."""
+    between = [NARROWER.format(6), NARROWER.format(second) if found else "MaxPooling2D()(x)"]
+    model = branching(*(part for one in [*between, ""] for part in (*[DENSE_LAYER] * 6, one) if part))
+    text = text_of(bench, model, (16, 16, 8))
+    assert ("class Transition(nn.Module):" in text) is found and ("= Transition(32, 6)" in text) is found, text
+    assert "DenseLayer(" in text and text.count("avg_pool2d") == 1, text

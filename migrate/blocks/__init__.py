@@ -21,6 +21,7 @@ from migrate.blocks.pattern import Pattern, Tokens, in_order
 from migrate.blocks.singles import singles
 from migrate.blocks.stages import staged
 from migrate.blocks.template import build
+from migrate.blocks.transitions import transitions
 
 __all__ = ["canonical", "forms", "with_blocks"]
 
@@ -49,7 +50,9 @@ def with_blocks(graph: Graph, *, small: bool = False) -> Graph:
     )
     graph = replace(graph, modules=modules)
     steps = (
-        [gates, forks, units, families, cells, singles] if small else [gates, forks, families, cells, singles, units]
+        [gates, forks, units, families, cells, singles, transitions]
+        if small
+        else [gates, forks, families, cells, singles, transitions, units]
     )
     for find in steps:
         for pattern in list(find(graph, Tokens(graph.modules))):

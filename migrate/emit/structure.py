@@ -113,6 +113,8 @@ def _from_structure(template: Template) -> str:
         return "Bottleneck"
     if "+" in joins:
         return "MLPBlock" if kinds and set(kinds) & {"linear"} and not convolutions else "ResidualBlock"
+    if kinds[:1] == ["BatchNorm"] and kinds.count("conv") == 1 and template.shrinking.isdigit():
+        return "Transition"
     return _chain(kinds, [c for c in graph.nodes if isinstance(c, Call)], joins)
 
 
