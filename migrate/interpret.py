@@ -101,9 +101,12 @@ class ModelInstance:
         return outputs
 
 
-def output_shape(graph: Graph, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """What a graph of one input and output makes of a shape."""
-    made = ModelInstance(graph)(torch.empty(shape, device="meta"))
+def output_shape(graph: Graph, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """What a graph of one input and output makes of a shape; None where it does not take it."""
+    try:
+        made = ModelInstance(graph)(torch.empty(shape, device="meta"))
+    except RuntimeError:
+        return None
     return tuple(int(size) for size in made.shape)
 
 

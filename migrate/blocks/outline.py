@@ -65,7 +65,8 @@ def _extents(member: Member, modules: Mapping[str, Module], ratio: int) -> list[
     own = tuple(modules[key] for key in keys(member, modules))
     graph = Graph("", member.inputs[0], member.output, member.calls, own)
     axis = next(axis for axis in range(member.output.rank) if is_extent(axis, member.output))
-    return [output_shape(graph, _sized(member.inputs[0], size))[axis] for size in _sizes(ratio)]
+    made = [output_shape(graph, _sized(member.inputs[0], size)) for size in _sizes(ratio)]
+    return [shape[axis] for shape in made if shape is not None]
 
 
 def _sized(image: Value, size: int) -> tuple[int, ...]:
