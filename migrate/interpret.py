@@ -101,6 +101,15 @@ class ModelInstance:
         return outputs
 
 
+def output_shape(graph: Graph, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """What a graph of one input and output makes of a shape; None where it does not take it."""
+    try:
+        made = ModelInstance(graph)(torch.empty(shape, device="meta"))
+    except RuntimeError:
+        return None
+    return tuple(int(size) for size in made.shape)
+
+
 def run(graph: Graph, instances: Instances, environment: dict[Value, Any]) -> Any:
     """The outputs of a lowered graph, in the structure of `graph.outputs`; `environment` holds its inputs, then all."""
     for call in graph.nodes:

@@ -120,8 +120,67 @@ def test_one_projection_among_identities(bench: Bench) -> None:
     """A short network is written with blocks even where that takes a line more; the stride decides about padding."""
     text = write(flat_graph(bench.saved(SMALL_RESNET)), "Net", "test").text.text
     assert "self.stage2 = nn.Sequential(ResidualBlock(8, 16, stride=2), ResidualBlock(16, 16))" in text, text
-    assert "self.pad, padding = nn.Identity(), 1\n        if stride != 1:" in text, text
+    assert "self.pad = nn.ZeroPad2d((0, 1, 0, 1)) if stride != 1 else nn.Identity()" in text, text
+    assert "# At a stride, Keras pads an even size at the bottom and right only" in text, text
+    assert "3, stride=stride, padding=1 if stride == 1 else 0, bias=False)" in text, text
     assert "return F.relu(self.shortcut(x) + self.bn2(self.conv2(y)), inplace=True)" in text, text
+
+
+# (out, hidden, kernel, stride, squeeze, activation) of each block, as in MobileNetV3.
+ROWS = (
+    (16, 16, 3, 2, 8, "relu"), (24, 64, 3, 2, 0, "relu"), (24, 72, 3, 1, 0, "relu"), (40, 96, 5, 2, 24, "silu"),
+    (40, 120, 5, 1, 32, "silu"), (40, 128, 5, 1, 32, "silu"), (48, 144, 5, 1, 40, "silu"), (48, 160, 5, 1, 40, "silu"),
+)  # fmt: skip
+SQUEEZE = (
+    "(lambda y, s: Multiply()([y, Activation('sigmoid')(Conv2D(y.shape[-1], 1)(Activation('relu')(Conv2D(s, 1)("
+    "GlobalAveragePooling2D(keepdims=True)(y)))))]) if s else y)"
+)
+INVERTED = (
+    "(lambda x, row: (lambda n, h, k, stride, s, a: (lambda norm: (lambda y: Add()([x, y]) if stride == 1 and n == "
+    "x.shape[-1] else y)(norm(Conv2D(n, 1, use_bias=False)(SE(Activation(a)(norm(DepthwiseConv2D(k, strides=stride, "
+    "padding='same', use_bias=False)(Activation(a)(norm(Conv2D(h, 1, use_bias=False)(x))) if h != x.shape[-1] else x"
+    "))), s)))))(lambda y: BatchNormalization()(y)))(*row))"
+).replace("SE(", f"{SQUEEZE}(")
+
+
+def inverted(rows: tuple[tuple[object, ...], ...]) -> str:
+    body = "x"
+    for row in rows:
+        body = f"{INVERTED}({body}, {row})"
+    return f"lambda x: Softmax()(Flatten()(Conv2D(7, 1, name='logits')(GlobalAveragePooling2D(keepdims=True)({body}))))"
+
+
+def test_what_is_optional_and_what_varies_are_parameters_of_one_class(bench: Bench) -> None:
+    """A width of 0 says that a part is not there, a hidden width that is none that nothing widens."""
+    text = text_of(bench, inverted(ROWS), (32, 32, 16))
+    assert text.count("(nn.Module)") == 3 and text.count("= InvertedResidual(") + text.count(" InvertedResidual(") >= 8
+    assert "kernel_size: int,\n        stride: int = 1,\n        squeeze_channels: int = 0,\n" in text, text
+    assert "activation: type[nn.Module] = nn.SiLU," in text and "self.act = activation(inplace=True)" in text, text
+    assert "if hidden_channels != in_channels:" in text, text
+    assert "self.se = SqueezeExcite(hidden_channels, squeeze_channels) if squeeze_channels else nn.Identity()" in text
+    assert "self.residual = stride == 1 and in_channels == out_channels" in text, text
+    assert "16, 16, 16, kernel_size=3, stride=2, squeeze_channels=8, activation=nn.ReLU" in text, text
+
+
+def test_a_convolution_that_classifies_has_a_number_of_classes(bench: Bench) -> None:
+    """The name `logits` is that of the method."""
+    text = text_of(bench, inverted(ROWS), (32, 32, 16))
+    assert "def __init__(self, num_classes: int = 7)" in text and ", num_classes, 1)" in text, text
+    assert "return self.classifier(x).flatten(1)" in text and "logits_layer" not in text, text
+
+
+def test_two_activations_in_one_place_may_overwrite(bench: Bench) -> None:
+    """The wrong one is seen."""
+    model = inverted(tuple((*row[:5], ("relu", "silu")[n % 2]) for n, row in enumerate(ROWS)))
+    flat = flat_graph(bench.saved(case(model, model, (32, 32, 16))))
+    done = write(flat, "Net", "test")
+    assert not done.refused and "activation=nn.SiLU)" in done.text.text, done.text.text
+    with pytest.raises(UserError, match="does not do what was converted"):
+        check(
+            done.text.text.replace("activation=nn.SiLU)", "activation=nn.ReLU6)"),
+            flat,
+            flat_names(flat, done.graph, done.names),
+        )
 
 
 UNIT = "(lambda x, n, k: Activation('relu')(BatchNormalization()(Conv2D(n, k, padding='same', use_bias=False)(x))))"
@@ -284,3 +343,36 @@ def test_a_block_of_steps_tells_whether_it_takes_any_number(bench: Bench, part: 
     )
     assert f'"""(N, {steps}, 16) -> (N, {steps}, 16)."""' in text, text
     assert "self.embed = nn.Linear(12, 16)" in text and "self.head = nn.Linear(16, 3)" in text, text
+
+
+HALVED = "(lambda x, n: Activation('relu')(BatchNormalization()(Conv2D(n, 2, strides=2, use_bias=False)(x))))"
+POOLED = "MaxPooling2D(3, 2)(x)"
+
+
+@pytest.mark.parametrize(
+    ("branches", "made"),
+    [
+        (f"{UNIT}(AveragePooling2D(3, 2)(x), 4, 1), {POOLED}, {UNIT}({UNIT}({POOLED}, 6, 1), 8, 3)", "in_channels + 12, (H - 1) // 2, (W - 1) // 2"),
+        (f"{UNIT}(AveragePooling2D(2)(x), 4, 1), {UNIT}(MaxPooling2D(2)(x), 6, 1), {UNIT}({HALVED}(x, 6), 8, 3)", "18, H / 2, W / 2"),
+    ],
+)  # fmt: skip
+def test_what_comes_out_of_a_block_that_stands_alone(bench: Bench, branches: str, made: str) -> None:
+    """Its width grows with what it passes on; windows without padding lose the rim."""
+    text = text_of(bench, branching(FOUR, FOUR, FOUR, f"Concatenate()([{branches}])"), (9, 9, 14))
+    assert f"(N, in_channels, H, W) -> (N, {made})." in text, text
+
+
+NORMED = "Activation('relu')(BatchNormalization()({}))"
+WIDE = NORMED.format(f"Conv2D(16, 1, use_bias=False)({NORMED.format('x')})")
+DENSE_LAYER = f"Concatenate()([x, Conv2D(4, 3, padding='same', use_bias=False)({WIDE})])"
+NARROWER = "(lambda x, n: AveragePooling2D(2)(Conv2D(n, 1, use_bias=False)(Activation('relu')(BatchNormalization()(x)))))(x, {})"
+
+
+@pytest.mark.parametrize(("second", "found"), [("10", True), ("None", False)])
+def test_what_stands_between_blocks_each_time_is_a_class(bench: Bench, second: str, found: bool) -> None:
+    """Where it is there once only, it is none."""
+    between = [NARROWER.format(6), NARROWER.format(second) if found else "MaxPooling2D()(x)"]
+    model = branching(*(part for one in [*between, ""] for part in (*[DENSE_LAYER] * 6, one) if part))
+    text = text_of(bench, model, (16, 16, 8))
+    assert ("class Transition(nn.Module):" in text) is found and ("= Transition(32, 6)" in text) is found, text
+    assert "DenseLayer(" in text and text.count("avg_pool2d") == 1, text

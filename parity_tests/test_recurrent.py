@@ -51,12 +51,21 @@ def test_dropout_of_inputs_hides_a_feature_at_all_steps() -> None:
 
 def test_dropout_of_samples_hides_all_of_one() -> None:
     torch.manual_seed(0)
-    layer = noise.SampleDropout(0.25).train()
+    layer = noise.StochasticDepth(0.25).train()
     dropped = layer(torch.ones(4000, 3, 2, 2))
     assert (dropped == dropped[:, :1, :1, :1]).all(), "the same for all of a sample"
     torch.testing.assert_close(dropped.unique(), torch.tensor([0.0, 1 / 0.75]))
     assert abs(dropped.mean().item() - 1) < 0.03, "what stays is scaled up"
-    assert (layer.eval()(dropped) == dropped).all(), "nothing in inference"
+    assert layer.eval()(dropped) is dropped, "nothing in inference"
+
+
+@pytest.mark.parametrize("rank", [1, 2, 5])
+def test_dropout_of_samples_takes_any_rank_and_can_be_exported(rank: int) -> None:
+    layer, x = noise.StochasticDepth(0.5).train(), torch.ones(64, *[3] * (rank - 1))
+    exported = torch.export.export(layer, (x,)).module()(x)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")(x)
+    for made in (layer(x), exported, compiled):
+        torch.testing.assert_close(made.unique(), torch.tensor([0.0, 2.0]))
 
 
 @pytest.mark.parametrize("kind", STEPWISE)

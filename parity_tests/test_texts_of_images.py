@@ -175,6 +175,27 @@ def test_the_short_way_pads_as_the_long_one_does() -> None:
             assert torch.equal(padding.pad_image(x, kernel, stride), long)
 
 
+# Each of five convolutions in a sum with its input, where stride and width allow that; `K` is the kernel of layer i.
+STRIDED = (
+    "lambda x: (lambda f: Dense(2)(GlobalAveragePooling2D()(f(f(f(f(f(x, 0), 1), 2), 3), 4))))(lambda x, i: (lambda y: "
+    "Add()([x, y]) if y.shape == x.shape else y)(BatchNormalization()(Conv2D(8, 1, use_bias=False)(Activation('relu')("
+    "BatchNormalization()(DepthwiseConv2D(K, strides=1 + i % 2, padding='same', use_bias=False)(Activation('relu')("
+    "BatchNormalization()(Conv2D(48, 1, use_bias=False)(x))))))))))"
+)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "half", "more"), [("3", "1", "right only:"), ("(5 if i > 2 else 3)", "half", "by one more at the")]
+)
+def test_a_choice_that_makes_a_line_too_long_has_a_name(bench: Bench, kernel: str, half: str, more: str) -> None:
+    done = written(bench, STRIDED.replace("K", kernel), (32, 32, 8))
+    assert not done.refused
+    text = done.text.text
+    assert f"# At a stride, Keras pads an even size {'at the bottom and ' if half == '1' else ''}{more}" in text, text
+    assert f"padding = {half} if stride == 1 else 0" in text and "padding=padding" in text, text
+    assert ("half = kernel_size // 2" in text) is (half == "half"), text
+
+
 def test_a_u_net_keeps_the_users_names(bench: Bench) -> None:
     """One without: see the golden."""
     block = "(lambda x, n, name: CONV(CONV(x, n, name + '_a'), n, name + '_b'))".replace(
@@ -218,3 +239,42 @@ def test_a_sum_with_itself_is_twice(bench: Bench) -> None:
     model = "lambda x: Dense(2)((lambda y: Add()([y, y]))(Dense(3, activation='tanh')(x)))"
     text = written(bench, model, (4,)).text.text
     assert "2 * " in text and " + " not in text, text
+
+
+@pytest.mark.parametrize(
+    ("layer", "text"),
+    [
+        ("Rescaling(1 / 255)", "x / 255"),
+        ("Rescaling(1 / 127.5, offset=-1)", "x / 127.5 - 1"),
+        ("Rescaling(0.125)", "x * 0.125"),
+        ("Rescaling(0.0123456789012345)", "x * 0.0123456789012345"),
+        ("Rescaling(2.0, offset=0.5)", "x * 2 + 0.5"),
+    ],
+)
+def test_numbers_are_written_with_few_digits(bench: Bench, layer: str, text: str) -> None:
+    done = written(bench, f"{layer}, Flatten(), Dense(2)", (4, 4, 3)).text.text
+    assert f"self.fc(({text}).flatten(1))" in done, done
+
+
+def test_whole_numbers_keep_the_dtype_of_integers(bench: Bench) -> None:
+    text = written(bench, "lambda x: keras.ops.cast(x + 1, 'float32') * 2.0", ("int32", 4)).text.text
+    assert "* 2" in text and "* 2.0" not in text, text
+
+
+def test_numbers_along_one_axis_are_a_flat_list(bench: Bench) -> None:
+    layer = "Normalization(mean=[1.5, 2.5, 3.5], variance=[4.0, 4.0, 9.0])"
+    for shape, rest, text in (((4, 4, 3), "Conv2D(2, 1)", ".view(3, 1, 1))"), ((3,), "Dense(2)", ")")):
+        done = written(bench, f"{layer}, {rest}, Flatten()", shape).text.text
+        assert f"torch.tensor([1.5, 2.5, 3.5]){text}\n" in done, done
+
+
+def test_the_selfcheck_sees_another_stride_of_a_pooling(bench: Bench) -> None:
+    """One that is left open is the kernel's."""
+    done = written(bench, "Conv2D(4, 3), MaxPooling2D(2), GlobalAveragePooling2D(), Dense(2)", (8, 8, 3))
+    names = flat_names(done.graph, done.graph, done.names)
+    check(done.text.text.replace("F.max_pool2d(self.conv(x), 2)", "nn.MaxPool2d(2)(self.conv(x))"), done.graph, names)
+    for stride in (1, 3):
+        wrong = done.text.text.replace("(self.conv(x), 2)", f"(self.conv(x), 2, stride={stride})")
+        assert wrong != done.text.text
+        with pytest.raises(UserError, match="does not do what was converted"):
+            check(wrong, done.graph, names)

@@ -21,8 +21,8 @@ def dropout(layer: LayerHandle, x: Value, *, rate: float, noise_shape: Any = Non
     assert isinstance(x.arrangement, Perm)
     # One decision for all of an axis whose noise has size 1, one for each element elsewhere.
     shared = tuple(i for i, axis in enumerate(x.arrangement.axes) if noise_shape[axis] == 1)
-    if shared == tuple(range(1, x.rank)):
-        return layer.local("SampleDropout", rate)(x)  # type: ignore[no-any-return]  # one value
+    if shared == tuple(range(1, x.rank)) and rate < 1:
+        return layer.local("StochasticDepth", rate)(x)  # type: ignore[no-any-return]  # one value
     return layer.local("SharedDropout", rate, shared)(x)  # type: ignore[no-any-return]  # one value
 
 

@@ -38,23 +38,11 @@ class SharedDropout(nn.Module):
         return x * nn.functional.dropout(x.new_ones(sizes), self.rate) if self.training else x
 
 
-class SampleDropout(nn.Dropout):
-    """Dropout of whole samples, as of the residual branch of a network with stochastic depth."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * super().forward(x.new_ones(x.shape[0], *[1] * (x.ndim - 1))) if self.training else x
-
-
-class StochasticDepth(nn.Module):
-    """Drops all of a sample in training, with probability `rate`; what stays is scaled up."""
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.rate = rate
+class StochasticDepth(nn.Dropout):
+    """Drops whole samples in training, each with probability `p`, and scales up what stays."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
-        keep = 1 - self.rate
-        drawn = torch.rand((x.shape[0],) + (1,) * (x.ndim - 1), dtype=x.dtype, device=x.device)
-        return x / keep * (drawn + keep).floor()
+        keep = x.new_empty(x.shape[0], *[1] * (x.ndim - 1)).bernoulli_(1 - self.p)
+        return x * keep / (1 - self.p)

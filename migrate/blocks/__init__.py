@@ -16,10 +16,12 @@ from migrate.blocks.forks import forks
 from migrate.blocks.gates import gates
 from migrate.blocks.instances import replaced
 from migrate.blocks.models import alike_models
+from migrate.blocks.outline import outline
 from migrate.blocks.pattern import Pattern, Tokens, in_order
 from migrate.blocks.singles import singles
 from migrate.blocks.stages import staged
 from migrate.blocks.template import build
+from migrate.blocks.transitions import transitions
 
 __all__ = ["canonical", "forms", "with_blocks"]
 
@@ -48,7 +50,9 @@ def with_blocks(graph: Graph, *, small: bool = False) -> Graph:
     )
     graph = replace(graph, modules=modules)
     steps = (
-        [gates, forks, units, families, cells, singles] if small else [gates, forks, families, cells, singles, units]
+        [gates, forks, units, families, cells, singles, transitions]
+        if small
+        else [gates, forks, families, cells, singles, transitions, units]
     )
     for find in steps:
         for pattern in list(find(graph, Tokens(graph.modules))):
@@ -61,5 +65,6 @@ def collapsed(graph: Graph, pattern: Pattern) -> Graph:
     pattern = in_order(pattern, graph)
     template = build(pattern)
     if template is not None:
+        outline(template, pattern)
         return replaced(graph, pattern, template)
     return graph

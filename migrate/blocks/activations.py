@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from converters.graph import Module
+from converters.graph import Call, Module
 
 IN_PLACE = {"F.relu", "F.relu6", "F.silu", "F.hardswish", "F.elu", "F.leaky_relu"}
 ACTIVATIONS = IN_PLACE | {"F.gelu"}
 # What stands in an optional part becomes a module, so that nn.Identity can stand there instead.
 MODULES = {
     "F.relu": "nn.ReLU", "F.relu6": "nn.ReLU6", "F.silu": "nn.SiLU", "F.hardswish": "nn.Hardswish", "F.gelu": "nn.GELU",
-    "F.max_pool2d": "nn.MaxPool2d", "F.avg_pool2d": "nn.AvgPool2d",
+    "F.max_pool2d": "nn.MaxPool2d", "F.avg_pool2d": "nn.AvgPool2d", "F.pad": "nn.ZeroPad2d",
 }  # fmt: skip
-OVERWRITING = {MODULES[name] for name in IN_PLACE if name in MODULES}
+CHOSEN = "chosen"  # the constructor of an activation whose class is a parameter of the block
+OVERWRITING = {MODULES[name] for name in IN_PLACE if name in MODULES} | {CHOSEN}
+
+
+def is_interchangeable(call: Call) -> bool:
+    """Whether it is an activation with no numbers, of which a block may have one or another."""
+    plain = call.kind == "function" and call.target in IN_PLACE and call.target in MODULES
+    return plain and len(call.args) == 1 and not call.kwargs
 
 
 def makes_scratch(module: Module) -> bool:

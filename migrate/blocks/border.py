@@ -88,6 +88,11 @@ def rounds_up(ends: Sequence[tuple[Value, Value]]) -> bool:
     return found
 
 
+def is_even(image: Value) -> bool:
+    """Whether height and width are known to be even."""
+    return image.rank == SPATIAL and all(size is not None and size % 2 == 0 for size in _extent(image))
+
+
 def _sizes(before: Value, after: Value) -> list[tuple[int, int]]:
     """Height and width of an image, before and after; none where they are not known."""
     if before.rank != SPATIAL or after.rank != SPATIAL:

@@ -14,6 +14,7 @@ from migrate.blocks.layout import channels_first_sums
 
 COMMUTATIVE = {"+", "*"}
 CHEAP = ("size", "attribute")
+DROPPING = ("Dropout", "StochasticDepth")
 
 
 def canonical(graph: Graph) -> Graph:
@@ -24,7 +25,8 @@ def canonical(graph: Graph) -> Graph:
 
 def _tidied(module: Module) -> Module:
     """A dropout rate that Keras computed (0.07500000000000001), as it was meant."""
-    if "Dropout" not in module.constructor or not module.args or not isinstance(module.args[0], float):
+    drops = any(word in module.constructor for word in DROPPING)
+    if not drops or not module.args or not isinstance(module.args[0], float):
         return module
     return replace(module, args=(round(module.args[0], 12), *module.args[1:]))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from converters.graph import Value
-from migrate.blocks.activations import ACTIVATIONS
+from converters.graph import Function, Value
+from migrate.blocks.activations import ACTIVATIONS, MODULES, is_interchangeable
 from migrate.blocks.expressions import Condition, Parameter, Test
 from migrate.blocks.parameters import ABSENT, Parameters, same, width
 from migrate.blocks.pattern import Pattern, Ref, Slot, arguments, numbers
@@ -24,21 +24,33 @@ DEPTH = "depth"  # how many layers of one kind follow each other in a block
 WINDOW = ("padding", "kernel_size", "stride", "dilation")  # no formula of a width gives them
 INNER_WIDTHS = ("hidden", "squeeze")
 PREVIOUS = "previous_channels"  # the width of what the block before the one before made
+ACTIVATION = "activation"  # the class of an activation of which members have one or another
 EARLY = 3  # the last priority of what is solved before the conditions, which ask for it
 FIRST = {"stride": 1, "kernel_size": 2, "p": 3, "dropout": 3, "rate": 3}
 
 
 def usual(name: str, column: Sequence[Any]) -> Any:
     """The default of a parameter: what most members have; None for a width, and where none is usual."""
-    if name in WIDTHS | {DEPTH} or name.startswith(INNER_WIDTHS):
+    if name in WIDTHS | {DEPTH} or (name.startswith(INNER_WIDTHS) and 0 not in column):
         return None
     common = max(column, key=lambda value: sum(same(value, other) for other in column))
     most = sum(same(common, value) for value in column)
     if name.startswith("drop") and 0.0 in column:
         return 0.0
+    if name.startswith("squeeze") and 0 in column:
+        return 0
     if name in AS_IN_TORCH and AS_IN_TORCH[name] in column:
         return AS_IN_TORCH[name]
-    return common if 3 * most >= 2 * len(column) or isinstance(common, bool) else None
+    return common if 3 * most >= 2 * len(column) or isinstance(common, bool) or name == ACTIVATION else None
+
+
+def _place(name: str, column: Sequence[Any]) -> int:
+    """Where people write a parameter, of those with a default and of those without."""
+    if isinstance(column[0], bool):
+        return 4
+    if name == ACTIVATION or (name.startswith("squeeze") and 0 in column):
+        return 3
+    return 0 if name.startswith(INNER_WIDTHS) else 1 if name.startswith("kernel") else 2
 
 
 class Columns:
@@ -91,7 +103,8 @@ class Columns:
         done = {*copied, *choices, *choices.values()}
         optional = [(n, slot) for n, slot in enumerate(self.pattern.slots) if slot.optional and n not in done]
         conditions = chosen | {
-            number: self.parameters.condition(
+            number: self._own(number, slot)
+            or self.parameters.condition(
                 slot.present,
                 lambda n=number, s=slot: self._flag(n, s),  # type: ignore[misc]
                 strided=slot.first.target == "F.pad",
@@ -102,6 +115,14 @@ class Columns:
         for _, number, key, column in late:
             self._solve(number, key, column)
         return conditions
+
+    def _own(self, number: int, slot: Slot) -> Test | None:
+        """The parameter of an optional part that is 0 for those who lack it: it says so by itself."""
+        for (place, _), told in self.solved.items():
+            column = self.parameters.columns[told.name] if isinstance(told, Parameter) else []
+            if place == number and 0 in column and tuple(map(bool, column)) == slot.present:
+                return Test(told.name)
+        return None
 
     def _is_shortcut(self, number: int, slot: Slot) -> bool:
         """A sum of what goes in and what comes out, or what brings one to the size of the other."""
@@ -114,7 +135,7 @@ class Columns:
         if (told := self._of_input(number, key, column)) is not None:
             self.solved[number, key] = told
             return
-        chosen = key not in WIDTHS | {"stride"} and not key.startswith(("kernel", *INNER_WIDTHS))
+        chosen = key not in WIDTHS | {"stride", ACTIVATION} and not key.startswith(("kernel", *INNER_WIDTHS))
         self.solved[number, key] = self.parameters.solve(
             column,
             lambda: self._name(number, key),
@@ -157,6 +178,9 @@ class Columns:
                 if slot.first.kind == "attribute" or self.pattern.modules[slot.first.target].constructor == "parameter":
                     shapes = [self.pattern.modules[c.target].args[0] if c is not None else ABSENT for c in slot.calls]
                     yield 4, number, "shape", shapes
+            if is_interchangeable(slot.first) and len({call.target for call in slot.calls if call is not None}) > 1:
+                classes = [Function(MODULES[call.target]) if call is not None else ABSENT for call in slot.calls]
+                yield EARLY, number, ACTIVATION, classes
             each = [numbers(call) if call is not None else {} for call in slot.calls]
             for key, first in each[slot.calls.index(slot.first)].items():
                 if not isinstance(first, Value):
@@ -206,5 +230,5 @@ class Columns:
         order = ["in_channels", PREVIOUS, "out_channels", "channels"]
         columns = self.parameters.columns
         rest = [name for name in columns if name not in order]
-        rest.sort(key=lambda name: (usual(name, columns[name]) is not None, isinstance(columns[name][0], bool)))
+        rest.sort(key=lambda name: (usual(name, columns[name]) is not None, _place(name, columns[name])))
         return ((name, columns[name]) for name in (*order, *rest) if name in self.parameters.used)

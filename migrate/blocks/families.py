@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from converters.graph import Call, Graph, Value, values
 from migrate.blocks.activations import ACTIVATIONS
 from migrate.blocks.merging import merge, unify
-from migrate.blocks.pattern import Member, Pattern, Tokens, exact, heavy, shared_modules
+from migrate.blocks.pattern import Member, Pattern, Slot, Tokens, exact, heavy, shared_modules
 from migrate.blocks.prefixes import layer_name, prefix_of
 from migrate.blocks.segments import Segment, member, segments
 
@@ -17,6 +17,7 @@ CALLS_AT_LEAST = 4
 CALLS_AT_MOST = 200
 SMALL = 60
 BEFORE_AT_MOST = 5
+PADDING = "F.pad"  # belongs to the layer that reads it
 Interval = tuple[int, int]
 
 
@@ -135,7 +136,8 @@ class Families:
         body = [slot for slot in pattern.slots if len(slot.first.operands) < 2 or slot.optional]
         if len(pattern.slots) - len(body) != 1 or len(body) < CALLS_AT_LEAST - 1:
             return []
-        starts, ends = ({self.tokens(slot.first) for slot in part} for part in (body[:4], body[-2:]))
+        layers = [slot for slot in body if slot.first.target != PADDING]
+        starts, ends = ({self.tokens(slot.first) for slot in part} for part in (layers[:4], layers[-2:]))
         start = 0
         while start < len(self.segments):
             best = max(self._runs_at(start, pattern, len(body), starts, ends), default=None, key=lambda run: run.score)
@@ -157,8 +159,11 @@ class Families:
         self, start: int, pattern: Pattern, length: int, starts: set[Hashable], ends: set[Hashable]
     ) -> Iterator[Run]:
         """The runs from `start` that fit the pattern."""
-        first = self.segments[start].calls[0]
-        if not self._is_single(start) or self.tokens(first) not in starts:
+        if not self._is_single(start):
+            return
+        padded = self.segments[start].calls[0].target == PADDING and start + 1 < len(self.segments)
+        first = self.segments[start + padded].calls[0]
+        if self.tokens(first) not in starts:
             return
         modules = self.tokens.modules
         if heavy(pattern.slots[0].first, modules) and not heavy(first, modules):
@@ -173,7 +178,8 @@ class Families:
                 run = self._member(start, stop)
                 merged = merge(pattern, exact([run], modules), self.tokens)
                 if merged is not None:
-                    alone = len(merged.slots) - len(pattern.slots)  # what only the run has, and what it lacks
+                    # What only the run has, and what it lacks.
+                    alone = _without_paddings(merged.slots) - _without_paddings(pattern.slots)
                     lacking = sum(slot.calls[-1] is None for slot in merged.slots)
                     yield Run(stop, merged, (3 if prefix_of(run, modules) else 0) - alone - lacking)
 
@@ -228,6 +234,10 @@ class Families:
 
     def _is_output(self, number: int) -> bool:
         return self.segments[number].output in values(self.graph.outputs)
+
+
+def _without_paddings(slots: Sequence[Slot]) -> int:
+    return sum(slot.first.target != PADDING for slot in slots)
 
 
 def closed(part: Member, readers: Mapping[Value, Sequence[Call]]) -> bool:

@@ -53,12 +53,12 @@ def merge(one: Pattern, other: Pattern, tokens: Tokens) -> Pattern | None:
 
 
 def _parts(pattern: Pattern) -> int:
-    """How many parts a reader sees: a padding is none, what comes and goes together is one."""
+    """How many parts a reader sees: no padding or sum is one, what comes and goes together is one."""
     return sum(not slot.optional for slot in pattern.slots) + _optional_parts(pattern)
 
 
 def _optional_parts(pattern: Pattern) -> int:
-    slots = [slot for slot in pattern.slots if slot.first.target != "F.pad"]
+    slots = [slot for slot in pattern.slots if slot.first.target not in ("F.pad", "+")]
     return sum(
         slot.optional and (number == 0 or slots[number - 1].present != slot.present)
         for number, slot in enumerate(slots)
@@ -93,7 +93,7 @@ class _Traits:
     def __init__(self, pattern: Pattern, slot: Slot, tokens: Tokens) -> None:
         call = slot.first
         member = pattern.members[slot.calls.index(call)]
-        self.token = tokens(call)
+        self.token, self.target = tokens.loosely(call), call.target
         self.numbers = _numbers(call, tokens.modules)
         self.joins = tuple(_near(member, call, ref[0]) for ref in (member.refs[v] for v in call.operands))
         self.leaves = any(value == member.output for value in _outputs(call))
@@ -103,7 +103,9 @@ class _Traits:
         if self.token != other.token:
             return 0.0
         same = sum(other.numbers.get(key) == value for key, value in self.numbers.items())
-        return 2.0 + (self.joins == other.joins) + (self.leaves == other.leaves) + same / (len(self.numbers) + 1)
+        ends = (self.joins == other.joins) + (self.leaves == other.leaves)
+        exactly = 0.5 * (self.target == other.target or self.token != "activation")
+        return 1.5 + exactly + ends + same / (len(self.numbers) + 1)
 
 
 def _near(member: Member, call: Call, place: int) -> str:

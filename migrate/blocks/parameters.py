@@ -12,6 +12,7 @@ from migrate.blocks.expressions import FORMULAS, Choice, Condition, Either, Para
 
 Column = Sequence[Any]  # what stands in one place of each member; ABSENT where the member lacks the place
 FACTORS_AT_MOST = 64
+HIDDEN = "hidden_channels"  # the width of a block inside
 
 
 class Absent:
@@ -144,6 +145,8 @@ class Parameters:
         if {"in_channels", "out_channels"} <= self.columns.keys():
             yield Test("in_channels", "!=", "out_channels")
             yield Test("in_channels", "==", "out_channels")
+        if {"in_channels", HIDDEN} <= self.columns.keys():
+            yield Test(HIDDEN, "!=", "in_channels")
         for name in self.columns:
             values = self.columns[name]
             if all(isinstance(v, bool) for v in values):
@@ -160,7 +163,8 @@ class Parameters:
         present = [value for value in column if value is not ABSENT]
         name = unused(name, self.columns)
         common = Counter(map(repr, present)).most_common(1)[0][0]
-        filler = 0.0 if name.startswith("drop") else next(value for value in present if repr(value) == common)
+        none = 0.0 if name.startswith("drop") else 0 if name.startswith("squeeze") else None
+        filler = none if none is not None else next(value for value in present if repr(value) == common)
         self.columns[name] = [filler if value is ABSENT else value for value in column]
         self.used.add(name)
         return Parameter(name)

@@ -16,6 +16,7 @@ from typing import Any
 
 from converters.graph import Call, Function, Graph, Module, Tree, Value, leaves, map_tree, values
 from converters.weights import Constant
+from migrate.blocks.activations import MODULES, is_interchangeable
 from migrate.interpret import resolve
 
 Ref = tuple[int, int]  # (slot, which of its outputs), or (-1, which input)
@@ -130,10 +131,12 @@ class Pattern:
         choices = [range(min(len(self.slots[i].first.operands), PASSES_AT_MOST)) for i in optional]
         if len(optional) > 4:
             return None
-        found = (self._flow(dict(zip(optional, through, strict=True))) for through in product(*choices))
+        ways = [dict(zip(optional, through, strict=True)) for through in product(*choices)]
+        found = (self._flow(through, chained=chained) for chained in (False, True) for through in ways)
         return next(filter(None, found), None)
 
-    def _flow(self, through: dict[int, int]) -> Flow | None:
+    def _flow(self, through: dict[int, int], *, chained: bool) -> Flow | None:
+        """`chained`: of optional layers that no member has together, the second reads the first."""
         refs = [self._refs(m) for m in range(len(self.members))]
         operands = []
         for slot in self.slots:
@@ -144,6 +147,8 @@ class Pattern:
         for number, other in pairwise(range(len(self.slots))):
             if operands[other] == operands[number] and self._excludes(number, other):
                 operands[other] = ((number, 0),)  # each member passes one of them by
+            elif chained and self._never_meet(number, other) and operands[other] == self._before(number, operands):
+                operands[other] = ((number, 0),)
         output = max(refs[m][member.output] for m, member in enumerate(self.members))
         flow = Flow(tuple(operands), through, output)
         return flow if all(self._replays(m, flow, refs[m]) for m in range(len(self.members))) else None
@@ -153,6 +158,19 @@ class Pattern:
         one, two = self.slots[number], self.slots[other]
         layers = all(heavy(s.first, self.modules) and len(s.first.operands) == 1 for s in (one, two))
         return layers and all(a != b for a, b in zip(one.present, two.present, strict=True))
+
+    def _never_meet(self, number: int, other: int) -> bool:
+        one, two = self.slots[number], self.slots[other]
+        layers = all(slot.first.kind == "module" or slot.first.target in MODULES for slot in (one, two))
+        return layers and not any(a and b for a, b in zip(one.present, two.present, strict=True))
+
+    def _before(self, number: int, operands: Sequence[tuple[Ref, ...]]) -> tuple[Ref, ...]:
+        """What a chain of slots reads that are there together, given its last."""
+        while number and operands[number] == ((number - 1, 0),):
+            if self.slots[number - 1].present != self.slots[number].present:
+                break
+            number -= 1
+        return operands[number]
 
     @cached_property
     def choices(self) -> dict[int, int]:
@@ -229,6 +247,10 @@ class Tokens:
                 len(values(call.outputs)),
             )
         return self.known[call]
+
+    def loosely(self, call: Call) -> Hashable:
+        """The same for all activations of which a block may have one or another."""
+        return "activation" if is_interchangeable(call) else self(call)
 
     def _called(self, call: Call) -> Hashable:
         if call.kind not in ("module", "attribute"):

@@ -8,19 +8,19 @@ from itertools import pairwise, starmap
 from typing import Any
 
 from converters.graph import Call, Graph, Module, Tree, Value, map_tree, values
-from migrate.blocks.activations import MODULES, overwriting
+from migrate.blocks.activations import CHOSEN, MODULES, overwriting
 from migrate.blocks.border import any_extent, any_steps, difference, is_extent, is_steps, rounds_up, shrinking
 from migrate.blocks.branches import Branches
 from migrate.blocks.canonical import ordered
-from migrate.blocks.columns import DEPTH, Columns, usual
+from migrate.blocks.columns import ACTIVATION, DEPTH, Columns, usual
 from migrate.blocks.expressions import Condition, Scaled
-from migrate.blocks.parameters import names_in, same, unused, width
+from migrate.blocks.parameters import HIDDEN, names_in, same, unused, width
 from migrate.blocks.pattern import POOLING, Flow, Pattern, Ref, arguments, completed, numbers, signature
 from migrate.blocks.prefixes import own_name, prefix_of, role
 from migrate.blocks.shortcuts import shortcut
 
 EITHER = "either"  # one of two layers; an attribute that is made on a condition
-PARAMETERS_AT_MOST = 4  # beside the widths at the block's border
+PARAMETERS_AT_MOST = 4  # beside the widths at the block's border, and the one inside where there is one only
 
 
 @dataclass(eq=False)
@@ -46,6 +46,7 @@ class Template:
     shrinking: str = ""  # by what height and width are divided: a number, a parameter, "?" where it is neither
     branches: dict[str, str] = field(default_factory=dict)  # which of what is put side by side a module is
     rounds_up: bool = False  # where that leaves a rest
+    cut: bool = False  # whether a row and a column are lost before, as windows without padding lose them
     other_extents: bool = False  # whether what it reads second may be of another height and width
     models: bool = False  # nested models of the user's, whose names name the class
 
@@ -96,7 +97,8 @@ class _Builder:
 
     def template(self) -> Template | None:
         conditions, parameters = self.columns.conditions(), self.columns.parameters
-        if len(parameters.used - parameters.given) > PARAMETERS_AT_MOST:
+        asked = parameters.used - parameters.given
+        if len(asked) - (sum(name.startswith(HIDDEN) for name in asked) == 1) > PARAMETERS_AT_MOST:
             return None
         inputs = [
             self._value((-1, i), [m.inputs[i] for m in self.pattern.members])
@@ -198,9 +200,12 @@ class _Builder:
             return self._module(number)
         key = f"{number}:{call.target}"
         args, kwargs = self._call_arguments(number, call)
-        if call.kind == "function" and call.target == "F.pad" and not kwargs and len(args) == 2 and len(args[1]) == 4:
-            return _stateless(key, "nn.ZeroPad2d", (args[1],), {}, call)
+        if call.target == "F.pad" and (kwargs or len(args) != 2 or len(args[1]) != 4):
+            return None
         if call.kind == "function" and call.target in MODULES and isinstance(call.args[0], Value):
+            chosen = self.columns.solved.get((number, ACTIVATION))
+            if chosen is not None:
+                return _stateless(key, CHOSEN, (chosen,), kwargs, call)
             return _stateless(key, MODULES[call.target], args[1:], kwargs, call)
         return None
 
@@ -249,6 +254,7 @@ class _Builder:
         call = self.pattern.slots[group[0]].first
         args, kwargs = self._call_arguments(group[0], call)
         differs = call.kind == "function" and any(names_in((args, *kwargs.values())))
+        differs = differs or (group[0], ACTIVATION) in self.columns.solved
         if len(group) > 1 or (differs and self._as_module(group[0])):
             self._grouped(group, None)
         else:
@@ -270,9 +276,18 @@ class _Builder:
         """The module of some slots, or of several an nn.Sequential."""
         made = [module for number in group if (module := self._as_module(number)) is not None]
         if len(made) == 1:
-            return made[0]
+            before = self._scratch(group[0])
+            return overwriting(before, made[0]) if before is not None else made[0]
         made = [made[0], *starmap(overwriting, pairwise(made))]
         return _holding(made, _stateless(key, "sequential", (), {}, self.pattern.slots[group[0]].first))
+
+    def _scratch(self, number: int) -> Module | None:
+        """The layer that makes what a slot reads, if all members have it and nobody else reads that."""
+        before = self.flow.operands[number][0][0]
+        slot = self.pattern.slots[before] if before >= 0 else None
+        if slot is None or slot.optional or slot.first.kind != "module" or self.flow.uses()[before] != 1:
+            return None
+        return self.pattern.modules[slot.first.target]
 
     def _attach(self, module: Module, group: list[int], condition: Condition | None) -> None:
         """A module, and its call."""

@@ -9,14 +9,15 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from converters.graph import Module, Value, leaves, map_tree, values
+from converters.graph import Graph, Module, Value, leaves, map_tree, values
+from migrate.blocks.border import is_even
 from migrate.blocks.columns import PREVIOUS
 from migrate.blocks.expressions import FORMULAS, Choice, Parameter, Product, Scaled
 from migrate.blocks.instances import every_module
-from migrate.blocks.parameters import unused
+from migrate.blocks.parameters import unused, width
 from migrate.blocks.template import EITHER, Template
 from migrate.emit import classes
-from migrate.emit.body import Body, Statement
+from migrate.emit.body import LINE_LENGTH, Body, Statement
 from migrate.emit.literals import literal, prose
 from migrate.emit.names import argument_names
 from migrate.emit.shapes import shape_text
@@ -32,10 +33,9 @@ POSITIONAL_AT_MOST = 3
 NOTES = {
     "FactorizedReduction": "One half of the channels is made of every second pixel, the other of those between them."
 }
-UNEVEN = 'Keras "same" with a stride pads bottom and right {how}.'
-
-LESS = 'Keras "same" on an even size: one row and column less on top and left'
-PADDING = "padding"
+# What Keras does where PyTorch's `padding` pads both sides alike.
+ONE_SIDE = "{when}Keras pads {what} at the bottom and right only: padding=1 would shift every window."
+UNEVEN = "{when}Keras pads {what} by {more} at the bottom and right than on top and left."
 CUT = 'Keras "same" on an even size pads bottom and right only, as ceil_mode does.'
 
 
@@ -53,7 +53,7 @@ def block_class(writer: Writer, template: Template) -> ClassText:
         f"    def __init__({', '.join(['self', *_declared(template)])}) -> None:",
         "        super().__init__()",
         *(f"        {local} = {formula}" for local, formula in named.items()),
-        *(f"        {line}" for line in _definitions(writer, template)),
+        *(f"        {line}" for line in _definitions(writer, template, {*template.parameters, *named})),
         *writer.train_method(graph),
         "",
         f"    def forward({signature}) -> Tensor:",
@@ -75,17 +75,14 @@ def with_locals(template: Template) -> tuple[Template, dict[str, Any]]:
 
     The graph stays the same object, by which its names are known: its modules are replaced in place.
     """
-    padded = paddings(template)
-    apart = {key for pair in padded.items() for key in pair}  # they get a name of their own
     found = Counter(
-        formula
+        formula if not getattr(formula, "plus", 0) else replace(formula, plus=0)
         for module in every_module(template.graph)
         for formula in _formulas((module.args, dict(module.kwargs)))
-        if module.key not in apart or not isinstance(formula, Scaled) or not formula.name.startswith("kernel")
     )
     named: dict[Any, str] = {}
     for formula, count in found.items():
-        if count >= FORMULA_TWICE and not getattr(formula, "plus", 0):
+        if count >= FORMULA_TWICE:
             named[formula] = unused(_local(formula), {*template.parameters, *named.values()})
     if not named:
         return template, {}
@@ -97,7 +94,7 @@ def with_locals(template: Template) -> tuple[Template, dict[str, Any]]:
 def _local(formula: Any) -> str:
     """What a formula is called that has a line of its own."""
     if isinstance(formula, Scaled) and formula.name.startswith("kernel"):
-        return "padding"
+        return "half"
     return "hidden" if isinstance(formula, Product) or formula.times > 1 else "width"
 
 
@@ -124,22 +121,18 @@ def _renamed(module: Module, named: Mapping[Any, str]) -> Module:
     return replace(module, args=map_tree(rename, module.args), kwargs=map_tree(rename, dict(module.kwargs)))
 
 
-def _definitions(writer: Writer, template: Template) -> Iterator[str]:
-    """The lines of `__init__`."""
+def _definitions(writer: Writer, template: Template, taken: set[str]) -> Iterator[str]:
+    """The lines of `__init__`. `taken`: names of parameters and locals."""
     graph, said = template.graph, set[str]()
-    padded = paddings(template)
     for module in graph.modules:
-        if module.key in padded:
-            yield from _padding(writer, template, module, padded[module.key])
-            continue
-        if module.key in padded.values():
-            module = replace(module, kwargs={**module.kwargs, "padding": Parameter(PADDING)})
-        comment = module.comment or _uneven(module)
+        comment = module.comment or _uneven(module, template)
         if comment and comment not in said:
             yield f"# {prose(comment, 110)}" if module.comment else f"# {comment}"
         said.add(comment)
         condition = template.conditions.get(module.key)
         if condition is None:
+            module, chosen = _with_names(module, writer, graph, taken)
+            yield from (f"{name} = {literal(choice)}" for name, choice in chosen.items())
             yield from writer.definition(module, graph)
             continue
         name = writer.names.attributes[graph][module.key]
@@ -156,43 +149,26 @@ def _definitions(writer: Writer, template: Template) -> Iterator[str]:
         yield f"self.{flag} = {condition}"
 
 
-def paddings(template: Template) -> dict[str, str]:
-    """Paddings that strided instances have and the convolutions that pad by themselves in all others, by key.
-
-    Those whose cells differ in one on each axis: Keras' "same" of an odd kernel at stride 2, on an even size.
-    """
-    found: dict[str, str] = {}
-    if PADDING in template.parameters:
-        return found
-    for module, following in pairwise(template.graph.modules):
-        own, test = following.kwargs.get("padding"), template.conditions.get(module.key)
-        if module.constructor != "nn.ZeroPad2d" or not isinstance(own, Choice) or own.test != test or own.then != 0:
-            continue
-        if not found and tuple(module.args[0]) == (_less(own.other), own.other) * 2:
-            found[module.key] = following.key
-    return found
+def _with_names(module: Module, writer: Writer, graph: Graph, taken: set[str]) -> tuple[Module, dict[str, Choice]]:
+    """A layer with names for what it chooses where that takes fewer lines, and what they stand for."""
+    chosen = {key: value for key, value in module.kwargs.items() if isinstance(value, Choice) and key not in taken}
+    named = replace(module, kwargs={**module.kwargs, **{key: Parameter(key) for key in chosen}})
+    one, other = (_lines(next(writer.definition(m, graph)), len(m.args) + len(m.kwargs)) for m in (module, named))
+    if other + len(chosen) >= one:
+        return module, {}
+    taken.update(chosen)
+    return named, chosen
 
 
-def _less(number: Any) -> Any:
-    """One less than a number or formula."""
-    if isinstance(number, Scaled):
-        return replace(number, plus=number.plus - 1)
-    return number - 1 if isinstance(number, int) else None
+def _lines(line: str, arguments: int) -> int:
+    """How many lines a call takes when formatted, in `__init__`."""
+    if len(line) <= LINE_LENGTH - len("        "):
+        return 1
+    inside = len(line) - line.index("(") - len("()")
+    return 3 if inside <= LINE_LENGTH - len("            ") else 2 + arguments
 
 
-def _padding(writer: Writer, template: Template, module: Module, conv: str) -> Iterator[str]:
-    """Either zeros of two widths, or the padding of the convolution."""
-    own = next(part.kwargs["padding"] for part in template.graph.modules if part.key == conv)
-    widths = module.args[0]
-    if isinstance(own.other, Scaled):
-        widths = (Scaled(PADDING, plus=-1), Parameter(PADDING)) * 2
-    made = f"self.{writer.names.attributes[template.graph][module.key]}, {PADDING}"
-    yield f"{made} = nn.Identity(), {literal(own.other)}"
-    yield f"if {own.test}:  # {LESS}"
-    yield f"    {made} = nn.ZeroPad2d({literal(widths)}), 0"
-
-
-def _uneven(module: Module) -> str:
+def _uneven(module: Module, template: Template) -> str:
     """Why it pads one side more than the other, if it does."""
     if isinstance(module.kwargs.get("ceil_mode"), FORMULAS):
         return CUT
@@ -201,7 +177,21 @@ def _uneven(module: Module) -> str:
     left, right, top, bottom = module.args[0]
     if (left, top) == (right, bottom):
         return ""
-    return UNEVEN.format(how="only" if (left, top) == (0, 0) else "more")
+    calls = [c for call in template.graph.nodes if call.target == module.key for c in template.calls[call]]  # type: ignore[union-attr,index]
+    what = "an even size" if calls and all(is_even(call.operands[0]) for call in calls) else "images"
+    when = "At a stride, " if getattr(template.conditions.get(module.key), "left", "") == "stride" else ""
+    if (left, right) == (top, bottom) == (0, 1):
+        return ONE_SIDE.format(when=when, what=what)
+    more = "one more" if (left, top) == (_less(right), _less(bottom)) else "more"
+    return UNEVEN.format(when=when, what=what, more=more)
+
+
+def _less(number: Any) -> Any:
+    """One less than a number or formula."""
+    if isinstance(number, (Parameter, Scaled)):
+        base = number if isinstance(number, Scaled) else Scaled(number.name)
+        return replace(base, plus=base.plus - 1)
+    return number - 1 if isinstance(number, int) else None
 
 
 def block_arguments(template: Template, given: Mapping[str, Any]) -> Iterator[str]:
@@ -246,7 +236,8 @@ def _ranges(prefixes: list[str]) -> Iterator[str]:
     whole = len(numbers) < len(prefixes) or len(gaps) > GAPS_AT_MOST
     for start, stop in pairwise([0, *([] if whole else gaps), len(prefixes)]):
         first, last = prefixes[start], prefixes[stop - 1]
-        yield f"`{prose(first)}`" + (f" to `{prose(last)}`" if last != first else "")
+        between = "and" if stop - start == 2 else "to"
+        yield f"`{prose(first)}`" + (f" {between} `{prose(last)}`" if last != first else "")
 
 
 def _result(value: Value, template: Template) -> str:
@@ -254,12 +245,16 @@ def _result(value: Value, template: Template) -> str:
     text = _shape(value, template, "out_channels")
     if template.widening and ", C," in text:
         text = text.replace(", C,", f", {template.widening},")
+    elif template.widening and template.alone:
+        text = text.replace(f", {width(value)}, ", f", {template.widening}, ")
     if template.shrinking == "?":
         return text.replace(" H, W", " H', W'")
     if not template.shrinking:
         return text
-    height, width = (f"{side} / {template.shrinking}" for side in "HW")
-    return text.replace(" H, W", f" ceil({height}), ceil({width})" if template.rounds_up else f" {height}, {width}")
+    if template.cut:
+        return text.replace(" H, W", f" (H - 1) // {template.shrinking}, (W - 1) // {template.shrinking}")
+    height, breadth = (f"{side} / {template.shrinking}" for side in "HW")
+    return text.replace(" H, W", f" ceil({height}), ceil({breadth})" if template.rounds_up else f" {height}, {breadth}")
 
 
 def _shape(value: Value, template: Template, side: str) -> str:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 
 from converters.graph import Call, Graph, Module, values
+from migrate.blocks.activations import CHOSEN
 from migrate.blocks.prefixes import common_words, layer_name, own_name, stage_of
 from migrate.blocks.template import EITHER, Template, Use
 from migrate.emit.hourglass import hourglass
@@ -16,7 +17,7 @@ ORDINARY = {"conv", "block", "stage", "layer", "group", "blocks", "layers", "res
 FROM_CONSTRUCTOR = {
     "BatchNorm1d": "bn", "BatchNorm2d": "bn", "BatchNorm3d": "bn", "LayerNorm": "ln", "Linear": "fc", "Conv1d": "conv",
     "Conv2d": "conv", "Conv3d": "conv", "ZeroPad2d": "pad", "MaxPool2d": "pool", "AvgPool2d": "pool", "ReLU": "relu",
-    "ReLU6": "relu", "SiLU": "act", "GELU": "act", "Hardswish": "act",
+    "ReLU6": "relu", "SiLU": "act", "GELU": "act", "Hardswish": "act", CHOSEN: "act",
 }  # fmt: skip
 SEPARABLE = ("depthwise", "pointwise")  # the two parts of a separable convolution
 GATE = "se"
@@ -27,7 +28,7 @@ KIND_WORDS = {"conv", "bn", "conv2d", "batchnorm", "batch", "norm", "normalizati
 UNITS = {
     "ConvBlock": "block", "Conv": "conv", "Linear": "fc", "SeparableConv": "sepconv", "DepthwiseSeparable": "sepconv",
     "SqueezeExcite": GATE, "DoubleConv": "conv", "Dense": "layer", "Transformer": "layer", "LSTM": "lstm", "GRU": "gru",
-    "Cell": "cell", "ReductionCell": "reduction",
+    "Cell": "cell", "ReductionCell": "reduction", "Transition": "transition",
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from converters.graph import Function, Graph, Module, Value, values
 from converters.weights import Constant
+from migrate.blocks.activations import CHOSEN
 from migrate.blocks.expressions import Parameter
 from migrate.emit.body import LINE_LENGTH, Body, Statement
 from migrate.emit.head import Head
@@ -162,6 +163,9 @@ class Writer:
             return f"{self.names.classes[template.graph]}({', '.join(block_arguments(template, module.kwargs))})"
         if graph is not None:
             return f"{self.names.classes[graph]}()"
+        if module.constructor == CHOSEN:
+            options = [f"{key}={literal(value)}" for key, value in module.kwargs.items()]
+            return f"{literal(module.args[0])}({', '.join(options)})"
         if (short := self.partials.construction(module)) is not None:
             return short
         return plain_construction(module)
@@ -238,7 +242,7 @@ def plain_construction(module: Module) -> str:
 
 def same_as(value: Any, default: Any) -> bool:
     if isinstance(value, Function):
-        return not value.options and resolve(value.target) is default
+        return value == default or (not value.options and resolve(value.target) is default)
     return type(value) is type(default) and value == default
 
 
@@ -249,6 +253,8 @@ def type_of(column: Sequence[Any]) -> str:
 
 
 def _type_of(value: Any) -> str:
+    if isinstance(value, Function):
+        return "type[nn.Module]"
     if isinstance(value, tuple):
         return f"tuple[{', '.join(_type_of(item) for item in value)}]"
     return {bool: BOOL, int: INT, float: FLOAT, str: "str", type(None): "None"}.get(type(value), "Any")
@@ -291,8 +297,11 @@ def _buffer(module: Module) -> str:
     kind = "" if dtype == "float32" else f", dtype=torch.{dtype}"
     weight = module.state[""]
     if isinstance(weight, Constant) and isinstance(weight.value, tuple) and 0 < len(weight.value) <= NUMBERS_AT_MOST:
-        numbers = np.array(weight.value, object).reshape(shape).tolist()
-        return f"torch.tensor({literal(numbers)}{'' if dtype in ('int64', 'bool') else kind})"
+        numbers = np.array(weight.value, object)
+        flat = len(shape) > 1 and max(shape) == numbers.size  # one axis only is longer than one
+        written = literal((numbers if flat else numbers.reshape(shape)).tolist())
+        made = f"torch.tensor({written}{'' if dtype in ('int64', 'bool') else kind})"
+        return f"{made}.view({_sizes(shape)})" if flat else made
     return f"torch.zeros({_sizes(shape)}{kind})"
 
 

@@ -36,8 +36,10 @@ class Head:
             call.outputs: call for call in graph.nodes if isinstance(call, Call) and isinstance(call.outputs, Value)
         }
         before = makers.get(last.args[0])
+        if before is not None and _is_flat_pixel(before):
+            before = makers.get(before.args[0])
         linear = modules.get(before.target) if before is not None and before.kind == "module" else None
-        if linear is None or linear.constructor != "nn.Linear" or last.target != "softmax":
+        if linear is None or not _is_dense(linear) or last.target != "softmax":
             return Head(last)
         classes = linear.args[1]
         tokens = [m for m in graph.modules if m.constructor == "nn.Embedding" and m.args[0] == classes]
@@ -72,6 +74,18 @@ class Head:
         logits = [*statements[:-1], Statement(before, tuple(c for c in statements[-1].calls if c is not self.last))]
         forward = Statement(f"return self.logits({', '.join(arguments)}){ending}", (self.last,))
         return {"logits": logits, "forward": [forward]}
+
+
+def _is_flat_pixel(call: Call) -> bool:
+    """Whether a call makes (N, C) of (N, C, 1, 1)."""
+    return call.target == "flatten" and call.args[1:] == (1,) and set(call.args[0].sizes[2:]) == {1}
+
+
+def _is_dense(module: Module) -> bool:
+    """A dense layer, or a convolution without groups in its place."""
+    return module.constructor == "nn.Linear" or (
+        module.constructor == "nn.Conv2d" and module.kwargs.get("groups", 1) == 1
+    )
 
 
 def _ending(call: Call) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 from converters.errors import UserError
 from converters.graph import Function
-from migrate.blocks.expressions import FORMULAS, Choice
+from migrate.blocks.expressions import FORMULAS, Choice, Test
 
 
 def literal(value: Any) -> str:
@@ -28,7 +29,7 @@ def literal(value: Any) -> str:
         options = "".join(f", {key}={literal(option)}" for key, option in value.options)
         return f"partial({name}{options})" if options else name
     if isinstance(value, Choice):
-        return f"{literal(value.then)} if {value.test} else {literal(value.other)}"
+        return _choice(value)
     if isinstance(value, FORMULAS):
         return str(value)
     if isinstance(value, tuple):
@@ -38,6 +39,14 @@ def literal(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{literal(k)}: {literal(v)}" for k, v in value.items()) + "}"
     raise UserError(f"a {type(value).__name__} cannot be written as source: {value!r:.80}")
+
+
+def _choice(value: Choice) -> str:
+    """`1 if stride == 1 else 0` rather than `0 if stride != 1 else 1`."""
+    test, sides = value.test, (value.then, value.other)
+    if isinstance(test, Test) and test.sign == "!=":
+        test, sides = replace(test, sign="=="), sides[::-1]
+    return f"{literal(sides[0])} if {test} else {literal(sides[1])}"
 
 
 def _float(value: float) -> str:

@@ -24,6 +24,8 @@ MODULE_ATTRIBUTES = frozenset(
 )
 RESERVED = MODULE_ATTRIBUTES | {"logits", "self", "super", "torch", "nn", "F", "Tensor", "local", "math"}
 
+INSTEAD = {"logits": "classifier"}  # a layer whose name a method of the model takes
+
 # What automatically named layers (`conv2d_17`) are called, in order of use.
 KINDS = {
     "Dense": "fc", "EinsumDense": "projection", "BatchNormalization": "bn", "LayerNormalization": "ln",
@@ -129,7 +131,7 @@ def attribute_of(module: Module, numbers: Numbers, prefix: str) -> str:
         base = numbers.name(_kind(module), path)
     else:
         base = identifier(own) or kind_of(module.class_name)
-    return identifier(f"{base}_{role}") if role else base
+    return identifier(f"{base}_{role}") if role else INSTEAD.get(own or "", base)
 
 
 def _kind(module: Module) -> str:

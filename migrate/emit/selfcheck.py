@@ -6,6 +6,7 @@ the two recordings must hold the same operations, the same number of times. No w
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -80,10 +81,13 @@ def _name(func: Any) -> tuple[str, bool]:
 
 
 def _plain_numbers(name: str, args: Any) -> Any:
-    """nn.ReLU6 writes its bounds as 0.0 and 6.0, F.relu6 as 0 and 6: of a hardtanh they are the same."""
-    if name != "aten.hardtanh.default":
-        return args
-    return map_tree(lambda leaf: float(leaf) if isinstance(leaf, int) else leaf, args)
+    """nn.ReLU6 and nn.MaxPool2d say what F.relu6 and F.max_pool2d leave open: bounds as floats, a stride."""
+    if name == "aten.hardtanh.default":
+        return map_tree(lambda leaf: float(leaf) if isinstance(leaf, int) else leaf, args)
+    if re.match(r"aten\.(max|avg)_pool\dd", name):
+        image, kernel, *rest = args
+        return (image, kernel, (rest[0] if rest else None) or kernel, *rest[1:])
+    return args
 
 
 def _described(args: Any) -> Iterator[str]:

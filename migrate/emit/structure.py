@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from string import ascii_uppercase
 
 from converters.graph import Call, Graph, Module, Value
+from migrate.blocks.activations import CHOSEN
 from migrate.blocks.template import Template
 
 NORMS = ("BatchNorm", "LayerNorm", "GroupNorm")
@@ -23,7 +24,7 @@ def block_class(template: Template) -> str:
     """`Bottleneck`, `InvertedResidual`, `SqueezeExcite` …"""
     if named := _from_prefix(template.prefixes):
         return named
-    name = _from_structure(template.graph)
+    name = _from_structure(template)
     if name == "InceptionBlock" and _joins_sums(template.graph):
         name = "Cell"
     if name == "InceptionBlock" and _reads_grids(template.graph):
@@ -65,7 +66,8 @@ def _from_prefix(prefixes: list[str]) -> str:
     return ""
 
 
-def _from_structure(graph: Graph) -> str:
+def _from_structure(template: Template) -> str:
+    graph = template.graph
     modules = {module.key: module for module in graph.modules}
     parts = [part for call in graph.nodes for part in _parts(call, modules)]  # type: ignore[arg-type]  # calls by now
     joins = {
@@ -86,7 +88,10 @@ def _from_structure(graph: Graph) -> str:
     if "torch.cat" in joins:
         return "DenseLayer" if len(joins) == 1 and _is_chain_and_input(graph) else "InceptionBlock"
     if "+" in joins and "depthwise" in kinds:
-        if "block" in kinds and "linear" not in kinds and "LayerNorm" not in kinds:
+        gated = any(
+            m.graph is not None and m.graph.block and key not in template.conditions for key, m in modules.items()
+        )
+        if gated and "linear" not in kinds and "LayerNorm" not in kinds:
             return "MBConv"
         first = kinds[:1] == ["conv"] or (
             kinds[:1] == ["depthwise"] and "linear" not in kinds and convolutions[1:2] == [1]
@@ -108,6 +113,8 @@ def _from_structure(graph: Graph) -> str:
         return "Bottleneck"
     if "+" in joins:
         return "MLPBlock" if kinds and set(kinds) & {"linear"} and not convolutions else "ResidualBlock"
+    if kinds[:1] == ["BatchNorm"] and kinds.count("conv") == 1 and template.shrinking.isdigit():
+        return "Transition"
     return _chain(kinds, [c for c in graph.nodes if isinstance(c, Call)], joins)
 
 
@@ -120,10 +127,10 @@ def _chain(kinds: list[str], calls: list[Call], joins: set[str]) -> str:
     if kinds.count("depthwise") >= 1 and "conv" in kinds:
         return "DepthwiseSeparable" if kinds.count("BatchNorm") != 1 else "SeparableConv"
     names = {"conv": "Conv", "linear": "Linear", "BatchNorm": "BN", "LayerNorm": "LN", "deconv": "Deconv"}
-    words = [names.get(kind, kind if kind in ACTIVATIONS.values() else "") for kind in kinds]
+    words = [names.get(kind, kind if kind in (*ACTIVATIONS.values(), "Act") else "") for kind in kinds]
     if all(words) and 2 <= len(words) <= 3:
         return "".join(words)
-    if set(words) <= {"Conv", "BN", "", *ACTIVATIONS.values()} and kinds.count("conv") == 2:
+    if set(words) <= {"Conv", "BN", "", "Act", *ACTIVATIONS.values()} and kinds.count("conv") == 2:
         return "DoubleConv"
     return "ConvBlock" if "conv" in kinds else "DenseBlock" if "linear" in kinds else "Block"
 
@@ -145,6 +152,8 @@ def _parts(call: Call, modules: dict[str, Module]) -> Iterator[tuple[str, object
 def _kind(module: Module) -> str:
     if module.graph is not None:
         return "block"
+    if module.constructor == CHOSEN:
+        return "Act"
     name = module.constructor.rpartition(".")[2]
     if "Attention" in name:
         return "attention"

@@ -39,7 +39,9 @@ def write(flat: Graph, class_name: str, title: str, *, blocks: bool = True) -> W
         texts.append((source_of(form, names, title), form, names))
     failed: list[UserError] = []
     # Blocks say what repeats, and may take some lines for that: what is added to the model later comes as a block.
-    for text, form, names in sorted(texts, key=lambda one: _lines(one[0].text) * (WORTH if one[1] is flat else 1)):
+    worth = [WORTH if form is flat else UNITS if number else 1 for number, (_, form, _) in enumerate(texts)]
+    order = sorted(range(len(texts)), key=lambda number: _lines(texts[number][0].text) * worth[number])
+    for text, form, names in (texts[number] for number in order):
         try:
             model = check(text.text, flat, flat_names(flat, form, names))
             return Written(text, form, names, model, tuple(map(str, failed)))
@@ -49,6 +51,7 @@ def write(flat: Graph, class_name: str, title: str, *, blocks: bool = True) -> W
 
 
 WORTH = 1.2  # the lines of a text without blocks, for which one with blocks is taken
+UNITS = 1.04  # and of one with units in its blocks, for which one without is
 
 
 def _lines(text: str) -> int:

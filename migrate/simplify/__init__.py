@@ -7,6 +7,7 @@ from dataclasses import replace
 from converters.graph import Call, Graph
 from migrate.simplify.attention import self_attention
 from migrate.simplify.folding import fold_hard_sigmoid, fold_padding, fold_pooling, fold_strides, keep_dims
+from migrate.simplify.literals import plain_numbers
 from migrate.simplify.masks import sorted_once
 from migrate.simplify.numbering import drop_dead, number_values
 from migrate.simplify.reorders import absorb_reorders
@@ -15,7 +16,7 @@ __all__ = ["count_permutes", "simplify"]
 
 STEPS = (
     number_values, drop_dead, absorb_reorders, fold_padding, fold_pooling, fold_strides, fold_hard_sigmoid, keep_dims,
-    self_attention, sorted_once, drop_dead,
+    self_attention, sorted_once, plain_numbers, drop_dead,
 )  # fmt: skip
 
 

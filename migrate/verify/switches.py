@@ -16,7 +16,7 @@ from converters.layers.wrappers import BY_STEP
 
 RANDOM = {
     "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout", "GaussianNoise",
-    "GaussianDropout", "SampleDropout", "SharedDropout", "StochasticDepth",
+    "GaussianDropout", "SharedDropout", "StochasticDepth",
 }  # fmt: skip
 RATES = ("dropout", "recurrent_dropout")
 
