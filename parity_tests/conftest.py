@@ -25,6 +25,7 @@ ORDER = {"test_cases": 0, "test_applications": 2, "test_texts": 3}
 GROUPS = ("reference", "training", "subjects")  # those that take longest come first
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         item.add_marker(pytest.mark.xdist_group(group_of(item)))
