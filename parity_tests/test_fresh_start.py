@@ -114,7 +114,7 @@ def test_penalty_of_a_stage_is_that_of_its_weights(tmp_path: Path) -> None:
     found = [names[id(weight)] for weight in seen]
     assert len(found) == len(set(found)) == 8
     assert {name for name in names.values() if name.endswith("weight") and "ln" not in name} - set(found) == {
-        "fc2.weight"
+        "head.weight"
     }
 
 
