@@ -18,11 +18,12 @@ from converters.weights import Constant, evaluate, from_json
 HALVES = (torch.float16, torch.bfloat16)
 
 
-def load_project(folder: Path, *, dtype: torch.dtype | None = None) -> nn.Module:
+def load_project(folder: Path, *, dtype: torch.dtype | None = None, as_stored: bool = False) -> nn.Module:
     """Imports `model.py`, builds its class on the meta device and assigns the tensors of `weights.safetensors`.
 
     The model is in eval mode. `dtype` (such as torch.float64) builds it in another precision from the start;
     without, its tensors keep the dtypes of the file, half precision aside: a CPU computes in float32 from that.
+    `as_stored`: half precision as well, for a model that is looked at and not run.
     Raises UserError if the folder is not one that `convert` wrote.
     """
     migration = read_migration(folder)
@@ -34,9 +35,9 @@ def load_project(folder: Path, *, dtype: torch.dtype | None = None) -> nn.Module
     finally:
         torch.set_default_dtype(default)
     state = load_file(folder / "weights.safetensors")
-    if dtype is None:
+    if dtype is None and not as_stored:
         state = {key: tensor.float() if tensor.dtype in HALVES else tensor for key, tensor in state.items()}
-    else:
+    elif dtype is not None:
         state = {key: _cast(key, tensor, dtype, migration["weights"]) for key, tensor in state.items()}
     model.load_state_dict(state, strict=True, assign=True)
     return model.eval()

@@ -57,7 +57,8 @@ def show_capture(bundle: Bundle) -> None:
     print(f"{bundle.folder}: {', '.join(bundle.checks)} in {' and '.join(bundle.dtypes)}, by {versions}")
     for leak in bundle.leaks:
         where = f"layer {leak['layer']!r}" if leak["layer"] else "the whole model"
-        print(f"float32 is left in the float64 run, {leak['what']} of {where}: {leak['op']}, {leak['size']:.1e}")
+        cause = "rounding moves it" if leak["op"] == "rounding" else f"float32 is left in {leak['op']}"
+        print(f"the float64 run of {where}, {leak['what']}: {cause}, {leak['size']:.1e}")
     for note in bundle.notes:
         print(note)
 

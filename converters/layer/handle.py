@@ -121,8 +121,10 @@ class LayerHandle:
 
     def floating(self, x: Value) -> Value:
         """`x` in the floating-point type that the model has when it runs; `x` itself if it is of one already."""
-        if x.dtype.startswith(("float", "bfloat")):
-            return x
+        return x if x.dtype.startswith(("float", "bfloat")) else self.to_float(x)
+
+    def to_float(self, x: Value) -> Value:
+        """`x` in the floating-point type of the model, whatever its own: half precision that was asked for ends."""
         key = ":to_float"  # one for the whole model
         draft = self._recorder.module(key, "local.ToFloat", (), {}, self._layer)
         draft.state["like"] = constant(0, ())

@@ -108,7 +108,10 @@ def softmax_layer(layer: LayerHandle, x: Value, mask: Value | None = None, *, ax
     mask = mask if mask is not None else layer.mask
     if mask is None:
         return _along(layer, "softmax", x, axis)
-    return layer.function("local.masked_softmax", x, mask, layer.axes(x, axis))  # type: ignore[no-any-return]
+    axes = layer.axes(x, axis)
+    if len(axes) == 1:
+        return layer.function("local.masked_softmax", x, mask, axes[0])  # type: ignore[no-any-return]  # one value
+    return layer.function("local.masked_softmax_over", x, mask, axes)  # type: ignore[no-any-return]  # one value
 
 
 def _along(layer: LayerHandle, method: str, x: Value, axis: Axis) -> Value:

@@ -43,9 +43,14 @@ def log_softmax_over(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     return x - x.logsumexp(dims, keepdim=True)
 
 
-def masked_softmax(x: Tensor, mask: Tensor, dims: tuple[int, ...]) -> Tensor:
+def masked_softmax(x: Tensor, mask: Tensor, dim: int) -> Tensor:
     """Softmax over the positions where `mask` holds; a row without any is zero."""
-    return softmax_over(x.masked_fill(~mask, -1e9), dims).masked_fill(~mask, 0.0)
+    return x.masked_fill(~mask, torch.finfo(x.dtype).min).softmax(dim).masked_fill(~mask, 0.0)
+
+
+def masked_softmax_over(x: Tensor, mask: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Softmax over several axes at once, over the positions where `mask` holds; without any it is zero."""
+    return softmax_over(x.masked_fill(~mask, torch.finfo(x.dtype).min), dims).masked_fill(~mask, 0.0)
 
 
 def sparsemax(x: Tensor, dim: int) -> Tensor:

@@ -14,3 +14,9 @@ def linspace(start: Tensor, stop: Tensor, num: int, endpoint: bool = True) -> Te
 def geomspace(start: Tensor, stop: Tensor, num: int, endpoint: bool = True) -> Tensor:
     """`num` steps, each by the same factor, from start to stop, which have one sign."""
     return start.sign() * linspace(start.abs().log(), stop.abs().log(), num, endpoint).exp()
+
+
+def vander(x: Tensor, columns: int, increasing: bool = False) -> Tensor:
+    """The powers of each element, (N, columns); torch.vander has no gradient from the third on."""
+    powers = torch.arange(columns, dtype=x.dtype, device=x.device)
+    return x.unsqueeze(-1) ** (powers if increasing else powers.flip(0))

@@ -1,6 +1,7 @@
 """Padding with what is inside, and blocks that are replaced."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -18,6 +19,7 @@ def pad_mirrored(x: Tensor, widths: tuple[int, ...], reflect: bool = True) -> Te
 
 def with_block(x: Tensor, block: Tensor, starts: tuple[int, ...]) -> Tensor:
     """A copy of x with `block` written into it, its first element at `starts`."""
-    y = x.clone()
-    y[tuple(slice(start, start + size) for start, size in zip(starts, block.shape, strict=True))] = block
-    return y
+    ends = [size - start - taken for size, start, taken in zip(x.shape, starts, block.shape, strict=True)]
+    around = [width for sides in reversed(list(zip(starts, ends, strict=True))) for width in sides]
+    inside = F.pad(torch.ones_like(block, dtype=torch.bool), around)
+    return torch.where(inside, F.pad(block, around), x)

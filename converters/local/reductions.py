@@ -19,9 +19,17 @@ def nan_min(x: Tensor, dim: tuple[int, ...], keepdim: bool = False) -> Tensor:
     return -nan_max(-x, dim, keepdim)
 
 
+def nan_mean(x: Tensor, dim: tuple[int, ...], keepdim: bool = False) -> Tensor:
+    """The mean of what is not NaN. Unlike that of x.nanmean, its gradient is never NaN, even where all is missing."""
+    missing = x.isnan()
+    return x.masked_fill(missing, 0.0).sum(dim, keepdim) / (~missing).sum(dim, keepdim)
+
+
 def nan_var(x: Tensor, dim: tuple[int, ...], keepdim: bool = False) -> Tensor:
     """The variance of what is not NaN."""
-    return (x - x.nanmean(dim, keepdim=True)).square().nanmean(dim, keepdim)
+    missing = x.isnan()
+    deviation = (x - nan_mean(x, dim, keepdim=True)).masked_fill(missing, 0.0)
+    return deviation.square().sum(dim, keepdim) / (~missing).sum(dim, keepdim)
 
 
 def nan_std(x: Tensor, dim: tuple[int, ...], keepdim: bool = False) -> Tensor:

@@ -52,8 +52,11 @@ def floor_divide(layer: LayerHandle, x1: Any, x2: Any) -> Value:
 
 @converts("ops.Mod", layout=ANY)
 def mod(layer: LayerHandle, x1: Any, x2: Any) -> Value:
-    """The sign is that of the divisor, as in Python."""
-    return write(layer, "%", *promoted(layer, operands(layer, x1, x2)))
+    """The sign is that of the divisor, as in Python. A number divided by a tensor has no gradient in PyTorch."""
+    x, y = promoted(layer, operands(layer, x1, x2))
+    if not isinstance(x, Value) and is_float(y):
+        x = write(layer, "torch.full_like", y, x)
+    return write(layer, "%", x, y)
 
 
 @converts(*(f"ops.{name}" for name in COMPARISONS), layout=ANY)

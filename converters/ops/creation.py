@@ -77,5 +77,5 @@ def vander(layer: LayerHandle, x: Value, *, N: int | None = None, increasing: bo
     """Powers of a vector's elements, in columns."""
     if N is None:
         layer.unsupported("its number of columns is that of the batch", "give N in Keras")
-    y = write(layer, "torch.vander", x, N, **({"increasing": True} if increasing else {}))
+    y = write(layer, "local.vander", x, N, **({"increasing": True} if increasing else {}))
     return y.arranged(as_written(2))

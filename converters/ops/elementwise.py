@@ -125,7 +125,7 @@ def as_type(layer: LayerHandle, x: Value, dtype: str | None) -> Value:
     if dtype in (None, x.dtype):
         return x
     if dtype == "float32":
-        return layer.floating(x)
+        return layer.to_float(x)
     if dtype not in CASTS:
         layer.unsupported(f"it casts to {dtype!r:.40}", "use a type that PyTorch computes in")
     return write(layer, CASTS[dtype], x)
@@ -142,8 +142,10 @@ def torch_type(layer: LayerHandle, dtype: str | None) -> str:
 @converts("ops.SaturateCast", layout=ANY)
 def saturate_cast(layer: LayerHandle, x: Value, *, dtype: str) -> Value:
     """A cast that stops at the ends of the range of a whole type."""
+    if dtype == x.dtype:
+        return x
     if dtype == "float32":
-        return layer.floating(x)
+        return layer.to_float(x)
     if dtype not in ("uint8", "int8", "int16", "int32"):
         layer.unsupported(f"it casts to {dtype!r:.40}", "use cast, or a type of at most 32 bits, in Keras")
     bits, low = int(dtype.lstrip("uint")), 0 if dtype.startswith("u") else -1

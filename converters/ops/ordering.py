@@ -68,7 +68,7 @@ def diff(layer: LayerHandle, a: Value, *, n: int = 1, axis: int = -1) -> Value:
 
 @converts("ops.Median", "ops.Nanmedian", layout=AXIS)
 def median(layer: LayerHandle, x: Value, *, axis: Axis = None, keepdims: bool = False) -> Value:
-    """The mean of the two in the middle; torch.median would take the lower one."""
+    """The mean of the two in the middle; torch.median takes the lower one. Of two equal infinities it is NaN."""
     return quantiles(layer, "nan" in layer.class_name.lower(), x, 0.5, axis, "linear", keepdims)
 
 

@@ -14,10 +14,11 @@ from converters.registry import converts
 # Keras' class -> (torch method, whether it works in floats).
 METHODS = {
     "Sum": ("sum", False), "Mean": ("mean", True), "Amax": ("amax", False), "Amin": ("amin", False),
-    "Logsumexp": ("logsumexp", True), "Nansum": ("nansum", False), "Nanmean": ("nanmean", True),
+    "Logsumexp": ("logsumexp", True), "Nansum": ("nansum", False),
 }  # fmt: skip
 NAN_FUNCTIONS = {
-    "Nanmax": "local.nan_max", "Nanmin": "local.nan_min", "Nanvar": "local.nan_var", "Nanstd": "local.nan_std",
+    "Nanmean": "local.nan_mean", "Nanmax": "local.nan_max", "Nanmin": "local.nan_min", "Nanvar": "local.nan_var",
+    "Nanstd": "local.nan_std",
 }  # fmt: skip
 
 
@@ -113,6 +114,8 @@ def average(layer: LayerHandle, x: Value, weights: Any = None, *, axis: Axis = N
 
 @converts(*(f"ops.{name}" for name in NAN_FUNCTIONS), layout=AXIS)
 def ignoring_nan(layer: LayerHandle, x: Value, *, axis: Axis = None, keepdims: bool = False) -> Value:
+    if axis == () and layer.class_name == "Nanmean":
+        return layer.floating(x)
     if layer.class_name in ("Nanmax", "Nanmin") and not is_float(x):
         return over(layer, "amax" if layer.class_name == "Nanmax" else "amin", x, axis, keepdims)
     more = [True] if keepdims else []

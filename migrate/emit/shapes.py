@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from converters.graph import Value
-from migrate.lower.pen import SEQUENCE_SIZES, SPATIAL_SIZES
+from migrate.lower.pen import BATCH_SIZES, SEQUENCE_SIZES, SPATIAL_SIZES
 
 Sizes = tuple[int, ...]
 SHRINKS_AT_MOST = 64
@@ -26,6 +26,8 @@ def _open(value: Value, axis: int) -> str:
     if axis == 0 or not value.tried:
         return letter
     tried = tuple(shape[axis] or 0 for shape in value.tried)
+    if tried == BATCH_SIZES and tried != tuple(shape[0] for shape in value.tried):
+        return "N"  # that of the samples is moved here
     found = (
         f"{letter}{text}" for base in _bases(letter, value.rank) for change in CHANGES for text in change(base, tried)
     )

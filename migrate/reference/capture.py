@@ -20,7 +20,7 @@ from migrate.outputs import by_key, output_keys
 from migrate.readers import Source, read
 from migrate.readers.version import parse_version
 from migrate.reference.client import SILENCE, Backend, Client
-from migrate.reference.draw import RUNGS, Array, Drawn, draw_batches, draw_sets, draw_target, loss_names, own_sets
+from migrate.reference.draw import ATTEMPTS, Array, Drawn, draw_batches, draw_sets, draw_target, loss_names, own_sets
 from migrate.reference.inputs import Role, roles
 from migrate.reference.transfer import to_safetensors
 from migrate.verify.bundle import CHECKS, DOCUMENT, DTYPES, FORMAT, KIND, Bundle
@@ -198,15 +198,16 @@ class Capture:
     def forward(self) -> list[Array]:
         """Runs every set; gives the outputs of the first. Where the model does not take a size, others are tried."""
         own = self.own()
-        for rung in range(RUNGS):
-            self.rung, self.sets = rung, [*draw_sets(self.roles, self.options.seed, rung), *own]
+        dynamic = any(size is None for role in self.roles for size in role.shape)
+        attempts = [attempt for attempt in ATTEMPTS if dynamic or attempt[0] == 0]
+        for self.rung, smallest in attempts:
+            self.sets = [*draw_sets(self.roles, self.options.seed, self.rung, smallest), *own]
             files = self.files("forward", numbered(self.sets))
             try:
                 self.rounding = self.client.ask(do="forward", **files)["rounding"]
                 break
             except UserError:
-                dynamic = any(size is None for role in self.roles for size in role.shape)
-                if not dynamic or rung == RUNGS - 1 or self.client.process.poll() is not None:
+                if (self.rung, smallest) == attempts[-1] or self.client.process.poll() is not None:
                     raise
         with np.load(files["outputs"]) as arrays:
             first = [arrays[f"{self.options.dtypes[0]}/0/{i}"] for i in range(len(self.opened["outputs"]))]
@@ -229,12 +230,12 @@ class Capture:
             ) from error
 
     def gradients(self, outputs: Sequence[Array]) -> None:
-        """Of fixed random projections of the outputs for the first set."""
+        """Of fixed random projections of the outputs for the first set; what is no number has no gradient."""
         random = np.random.default_rng([self.options.seed, 2])
         given: dict[str, Array] = {f"in/{i}": array for i, array in enumerate(self.sets[0].arrays)}
         for i, output in enumerate(outputs):
             if output.dtype.kind == "f":
-                given[f"projection/{i}"] = np.asarray(random.normal(0, 1, output.shape))
+                given[f"projection/{i}"] = np.where(np.isfinite(output), random.normal(0, 1, output.shape), 0.0)
         files = self.files("gradients", given)
         if answer := self.possible("gradients", do="gradients", **files):
             self.parts["gradients"] = {"set": 0, "modes": answer["modes"], "without": answer["without"]}

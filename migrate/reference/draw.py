@@ -22,6 +22,8 @@ SPATIAL = (
 )  # fmt: skip
 SEQUENCE = (9, 13), (9, 13), (32, 45), (32, 48), (128, 160), (512, 640)
 RUNGS = len(SPATIAL)
+# (rung, smallest batch) as they are tried. A model that looks at the second sample of a batch takes no batch of one.
+ATTEMPTS = ((0, 1), (0, 2), *((rung, 1) for rung in range(1, RUNGS)))
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,10 @@ class Drawn:
         return int(self.arrays[0].shape[0]) if self.arrays and self.arrays[0].ndim else 1
 
 
-def draw_sets(roles: Sequence[Role], seed: int, rung: int = 0) -> list[Drawn]:
+def draw_sets(roles: Sequence[Role], seed: int, rung: int = 0, smallest: int = 1) -> list[Drawn]:
     """All sets, the first being the modest one that layers and gradients are looked at with.
 
-    `rung`: how far up the sizes of dynamic axes are taken from.
+    `rung`: how far up the sizes of dynamic axes are taken from; `smallest`: the batch of the small sets.
     """
     check_drawable(roles)
     random = np.random.default_rng([seed, rung])
@@ -49,7 +51,7 @@ def draw_sets(roles: Sequence[Role], seed: int, rung: int = 0) -> list[Drawn]:
             "padding left, right and inside, batch 4" if padded else "random, batch 3",
             [draw(role, 4 if padded else 3, random, sizes(role, 0, rung)) for role in roles],
         ),
-        Drawn("random, batch 1", [unpadded(role, 1, random, sizes(role, 0, rung)) for role in roles]),
+        Drawn(f"random, batch {smallest}", [unpadded(role, smallest, random, sizes(role, 0, rung)) for role in roles]),
     ]
     if padded:
         drawn.append(
@@ -59,7 +61,8 @@ def draw_sets(roles: Sequence[Role], seed: int, rung: int = 0) -> list[Drawn]:
         )
     if any(size is None for role in roles for size in role.shape):
         drawn.append(Drawn("other sizes, batch 3", [draw(role, 3, random, sizes(role, 1, rung)) for role in roles]))
-    drawn.append(Drawn("zeros, batch 1", [np.zeros_like(array[:1]) for array in drawn[0].arrays]))
+    zeros = [np.zeros_like(array[:smallest]) for array in drawn[0].arrays]
+    drawn.append(Drawn(f"zeros, batch {smallest}", zeros))
     drawn.append(Drawn("large values, batch 3", [large(role, 3, random, sizes(role, 0, rung)) for role in roles]))
     return drawn
 

@@ -32,8 +32,8 @@ def _plain(call: Call) -> Call:
 
 def short_reciprocal(number: Any) -> float | None:
     """127.5 for what is 1 / 127.5 and has many digits itself."""
-    if not isinstance(number, float) or len(repr(number)) <= LONG:
-        return None
+    if not isinstance(number, float) or len(repr(number)) <= LONG or not abs(number) > 1 / WHOLE_BELOW:
+        return None  # not a NaN either
     doubled = round(2 / number)
     return doubled / 2 if doubled and 2 / doubled == number else None
 

@@ -37,6 +37,9 @@ class Interface:
     dtype: str
 
 
+FLOAT32_ROUNDING = 2.0**29  # as a multiple of float64's
+
+
 @dataclass(frozen=True)
 class WeightInfo:
     """What an array of the model file is in the original: the name of its variable, and whether it learns."""
@@ -165,8 +168,20 @@ class Bundle:
 
     @property
     def leaks(self) -> list[Mapping[str, Any]]:
-        """Float32 left in the original's float64 run: `layer`, `op`, `what`, and the relative `size` as measured."""
+        """What moves the original's own float64 run: `layer`, `op`, `what`, and the relative `size` as measured.
+
+        `op` names what is left of float32 in it; `rounding`, where large numbers cancel, that of float64.
+        """
         return list(self.document["leaks"])
+
+    def limit(self, what: str, dtype: str, layer: str = "") -> float:
+        """How far apart two right runs may be at least. `what`: `forward`, `layers`, `gradients, MODE`, `training`."""
+        sizes = [
+            leak["size"] * (FLOAT32_ROUNDING if dtype == "float32" and leak["op"] == "rounding" else 1.0)
+            for leak in self.leaks
+            if (leak["what"], leak["layer"]) == (what, layer)
+        ]
+        return max(sizes, default=0.0)
 
     @cached_property
     def inputs(self) -> list[Interface]:
@@ -205,8 +220,16 @@ class Bundle:
         return self._row("inputs.safetensors", f"{number}/", len(self.inputs))
 
     def output_arrays(self, dtype: str, number: int) -> list[Array]:
-        """The outputs for a set, in inference mode."""
-        return self._row("forward.safetensors", f"{dtype}/{number}/", len(self.outputs))
+        """The outputs for a set, in inference mode.
+
+        Where the original squeezes every axis of size 1, for a batch of one that of the samples too: it is put back.
+        """
+        arrays = self._row("forward.safetensors", f"{dtype}/{number}/", len(self.outputs))
+        lacking = [
+            self.sets[number].batch == 1 and output.shape[:1] == (None,) and array.ndim + 1 == len(output.shape)
+            for array, output in zip(arrays, self.outputs, strict=True)
+        ]
+        return [array[None] if lacks else array for array, lacks in zip(arrays, lacking, strict=True)]
 
     # -- layers ----------------------------------------------------------------------------------------
 

@@ -59,8 +59,14 @@ def scale_of(reference: Array) -> float:
 def rms_of(reference: Array) -> float:
     """The root mean square of what is finite; 1 where everything is zero."""
     finite = reference[np.isfinite(reference)].astype(np.float64) if reference.size else reference
-    root = float(np.sqrt(np.mean(finite**2))) if finite.size else 0.0
+    root = _root_mean_square(finite)
     return root if root > 0 else 1.0
+
+
+def _root_mean_square(numbers: Array) -> float:
+    """Of numbers whose squares may be out of range as well; 0 where there are none."""
+    largest = float(np.abs(numbers).max()) if numbers.size else 0.0
+    return largest * float(np.sqrt(np.mean((numbers / largest) ** 2))) if largest else 0.0
 
 
 def same_form(found: Array, expected: Array) -> str:
@@ -128,8 +134,8 @@ def _judged(found: Array, truth: Array, allowed: tuple[float, float], scales: tu
     """`allowed`: the relative distance of the worst element, and of the RMS; `scales`: what each is relative to."""
     if not found.size:
         return Verdict(True, 0.0, 0.0, allowed[0], (), allowed_norm=allowed[1])
-    difference = _difference(found, truth)
-    index = np.unravel_index(int(difference.argmax()), difference.shape)
+    off = difference(found, truth)
+    index = np.unravel_index(int(off.argmax()), off.shape)
     worst, norm = _distances(found, truth)
     relative = (worst / scales[0], norm / scales[1])
     return Verdict(
@@ -139,17 +145,17 @@ def _judged(found: Array, truth: Array, allowed: tuple[float, float], scales: tu
     )  # fmt: skip
 
 
-def _difference(found: Array, truth: Array) -> Array:
+def difference(found: Array, truth: Array) -> Array:
+    """How far each element is off; 0 where that is no number."""
     with np.errstate(invalid="ignore"):
-        difference = np.abs(found.astype(np.float64) - truth.astype(np.float64))
-    return np.where(np.isfinite(difference), difference, 0.0)
+        off = np.abs(found.astype(np.float64) - truth.astype(np.float64))
+    return np.where(np.isfinite(off), off, 0.0)
 
 
 def _distances(found: Array, truth: Array) -> tuple[float, float]:
     """(largest, RMS) of the differences, NaNs and infinities left out."""
-    difference = _difference(found, truth)
-    if not difference.size:
+    off = difference(found, truth)
+    if not off.size:
         return 0.0, 0.0
     finite = np.isfinite(found.astype(np.float64)) & np.isfinite(truth.astype(np.float64))
-    squares = difference[finite] ** 2
-    return float(difference.max()), float(np.sqrt(squares.mean())) if squares.size else 0.0
+    return float(off.max()), _root_mean_square(off[finite])

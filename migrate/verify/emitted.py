@@ -76,7 +76,7 @@ def load_emitted(folder: Path, dtype: str, device: str = "cpu") -> Emitted:
     """
     migration = read_migration(folder)
     kind: torch.dtype = getattr(torch, dtype or "float32")
-    model = load_project(folder, dtype=kind if dtype else None).to(device)
+    model = load_project(folder, dtype=kind if dtype else None, as_stored=not dtype).to(device)
     weights = {key: from_json(expression) for key, expression in migration["weights"].items()}
     return Emitted(folder, migration, model, kind, torch.device(device), weights)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from migrate.verify.bundle import Bundle
+from migrate.verify.bundle import FLOAT32_ROUNDING, Bundle
 from migrate.verify.criterion import Array, Verdict, compare_float32, compare_float64, refused
 from migrate.verify.emitted import Emitted
 from migrate.verify.report import Check, Finding
 
-FLOAT32_ROUNDING = 2.0**29  # as a multiple of float64's
 SENSITIVE = 1e-4  # a limit that is told
 Run = Callable[[Sequence[Array]], list[Array]]
 
@@ -39,13 +38,20 @@ def compared(emitted: Emitted, bundle: Bundle, dtype: str, number: int, case: st
     except Exception as error:  # an edited model can fail in any way, and that is a result
         return [Finding("outputs", refused(described(error)), "", case)]
     truth = bundle.output_arrays("float64", number) if dtype == "float32" else expected
-    # Where large numbers cancel or a softmax is undecided, rounding alone moves the outputs; how far that of float64
-    # does was measured on the original, and that of float32 is larger by the ratio of both.
-    leak = max(leak_of(bundle, "forward"), _rounding(bundle, number, dtype))
+    leak = limit_of_outputs(bundle, number, dtype)
     return [
         Finding(f"output {name}", judge(dtype, given, array, real, leak), layer_named(emitted, name), case)
         for name, given, array, real in zip(names, found, expected, truth, strict=True)
     ]
+
+
+def limit_of_outputs(bundle: Bundle, number: int, dtype: str) -> float:
+    """How far apart the outputs for a set of inputs may be at least.
+
+    Where large numbers cancel or a softmax is undecided, rounding alone moves the outputs; how far that of float64 does
+    was measured on the original, and that of float32 is larger by the ratio of both.
+    """
+    return max(bundle.limit("forward", dtype), _rounding(bundle, number, dtype))
 
 
 def _rounding(bundle: Bundle, number: int, dtype: str) -> float:
@@ -75,18 +81,17 @@ def judge(
     return compare_float32(found, expected, truth, leak, scale, norm_only=norm_only)
 
 
-def leak_of(bundle: Bundle, what: str) -> float:
-    """How much float32 the original carries into its float64 run, as measured. `what`: `forward`, `training` ..."""
-    return max((float(leak["size"]) for leak in bundle.leaks if leak["what"] == what), default=0.0)
-
-
 def leak_notes(bundle: Bundle, what: str) -> tuple[str, ...]:
     """The known limits of one kind, as sentences."""
     return tuple(
-        f"known limit {leak['size']:.1e}: the original's {leak['layer'] or 'run'} has float32 inside ({leak['op']})"
+        f"known limit {leak['size']:.1e}: the original's {leak['layer'] or 'run'} {_reason(leak['op'])}"
         for leak in bundle.leaks
         if leak["what"].startswith(what)
     )
+
+
+def _reason(op: str) -> str:
+    return "moves so far if its ops round otherwise" if op == "rounding" else f"has float32 inside ({op})"
 
 
 def layer_named(emitted: Emitted, name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +11,9 @@ from torch import nn
 
 from converters.weights import restore
 from migrate.verify.bundle import Bundle, Gradients
-from migrate.verify.criterion import Array, refused, scale_of
+from migrate.verify.criterion import Array, Verdict, refused, scale_of
 from migrate.verify.emitted import Emitted, array_of
-from migrate.verify.forward import described, judge, leak_notes, leak_of
+from migrate.verify.forward import described, judge, leak_notes, limit_of_outputs
 from migrate.verify.report import Check, Finding
 from migrate.verify.switches import ExactSlopes, dropout_off, keras_batch_norm
 
@@ -44,7 +44,8 @@ def check_gradients(emitted: Emitted, bundle: Bundle, dtype: str) -> Check:
             findings.append(Finding("gradients", refused(described(error)), "", mode))
             continue
         findings += _compared(emitted, bundle, dtype, mode, found, expected, truth)
-    return Check("gradients", dtype, tuple(findings), len(findings), notes=leak_notes(bundle, "gradients"))
+    notes = [*leak_notes(bundle, "gradients"), *_undefined(emitted, bundle)]
+    return Check("gradients", dtype, tuple(findings), len(findings), notes=tuple(notes))
 
 
 def backward(emitted: Emitted, bundle: Bundle, *, training: bool) -> Pass:
@@ -109,10 +110,32 @@ def state_by_path(emitted: Emitted, state: Mapping[str, torch.Tensor]) -> dict[s
     return arrays
 
 
+def _undefined(emitted: Emitted, bundle: Bundle) -> Iterator[str]:
+    """Gradients that the original does not have itself: the slope of 1 / relu(x) at 0 is 0 * inf in its kernels."""
+    for mode in bundle.modes:
+        original = bundle.gradients("float64", mode)
+        named = {f"gradient of {name_of(bundle, path)}": array for path, array in original.weights.items()}
+        for entry, array in zip(emitted.migration["inputs"], original.inputs, strict=True):
+            if array is not None:
+                named[f"gradient of input {entry['name']}"] = array
+        for what, array in named.items():
+            if lost := int(np.isnan(array).sum()):
+                yield f"{lost} of {array.size} numbers of the {what} ({mode}) are NaN in the original; any will do"
+
+
+def _slope(dtype: str, found: Array, expected: Array, truth: Array, leak: float, floor: float) -> Verdict:
+    """The verdict on a gradient. Where the original has NaN, a number is no fault."""
+    if found.shape == expected.shape:
+        lost = np.isfinite(found) & (np.isnan(expected) | np.isnan(truth))
+        if lost.any():
+            found, expected, truth = (np.where(lost, 0, array) for array in (found, expected, truth))
+    return judge(dtype, found, expected, truth, leak, floor)
+
+
 def _compared(
     emitted: Emitted, bundle: Bundle, dtype: str, mode: str, found: Pass, expected: Gradients, truth: Gradients
 ) -> list[Finding]:
-    leak = leak_of(bundle, f"gradients, {mode}")
+    leak = bundle.limit(f"gradients, {mode}", dtype)
     everything = [*truth.weights.values(), *(array for array in truth.inputs if array is not None)]
     floor = OF_THE_LARGEST[dtype] * max((scale_of(array) for array in everything), default=1.0)
     owners = layers_of_paths(emitted)
@@ -123,7 +146,7 @@ def _compared(
         what, layer = f"gradient of {name_of(bundle, path)}", owners.get(path, "")
         missing = refused("no gradient: it is frozen, or nothing depends on it")
         given = found.weights.get(path)
-        same = judge(dtype, given, array, truth.weights[path], leak, floor) if given is not None else missing
+        same = _slope(dtype, given, array, truth.weights[path], leak, floor) if given is not None else missing
         findings.append(Finding(what, same, layer, mode))
     for path in sorted(set(found.weights) - set(expected.weights)):
         if np.any(found.weights[path]):
@@ -134,11 +157,12 @@ def _compared(
             what = f"gradient of input {emitted.migration['inputs'][number]['name']}"
             real = truth.inputs[number]
             assert real is not None
-            same = judge(dtype, np.zeros_like(wanted) if kept is None else kept, wanted, real, leak, floor)
+            same = _slope(dtype, np.zeros_like(wanted) if kept is None else kept, wanted, real, leak, floor)
             findings.append(Finding(what, same, "", mode))
+    limit = max(leak, limit_of_outputs(bundle, bundle.gradient_set, dtype))
     for number, (output, array) in enumerate(zip(found.outputs, expected.outputs, strict=True)):
         what = f"output {emitted.migration['outputs'][number]['name']} in {mode} mode"
-        findings.append(Finding(what, judge(dtype, output, array, truth.outputs[number], leak), "", mode))
+        findings.append(Finding(what, judge(dtype, output, array, truth.outputs[number], limit), "", mode))
     for path, array in expected.state.items():
         what = f"{name_of(bundle, path)} after a step in {mode} mode"
         left = found.state.get(path)

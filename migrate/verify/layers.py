@@ -52,8 +52,7 @@ def check_layers(emitted: Emitted, bundle: Bundle, dtype: str) -> tuple[Check, l
         return sorted(events[key]) == sorted(given)
 
     places = {site: key for site, key in sites.resolved(list(events), fits).items() if key is not None}
-    leaks = {leak["layer"]: float(leak["size"]) for leak in bundle.leaks if leak["what"] == "layers"}
-    comparing = _Comparing(bundle, dtype, leaks, recorded, places)
+    comparing = _Comparing(bundle, dtype, recorded, places)
     inherited = comparing.run(emitted, replace=False)
     own = comparing.run(emitted, replace=True)
     stopped = _stopped_at(recorded, own)
@@ -119,11 +118,10 @@ class _Comparing:
         self,
         bundle: Bundle,
         dtype: str,
-        leaks: Mapping[str, float],
         recorded: Sequence[Recorded],
         places: Mapping[Site, Key],
     ) -> None:
-        self.bundle, self.dtype, self.leaks = bundle, dtype, leaks
+        self.bundle, self.dtype = bundle, dtype
         self.waiting: dict[Any, list[Recorded]] = {}
         for item in recorded:
             if item.site in places:
@@ -144,7 +142,8 @@ class _Comparing:
         return measured
 
     def _measure(self, item: Recorded, tensor: torch.Tensor, measured: Measured) -> None:
-        expected, leak = self.bundle.tensor(self.dtype, item.tensor), self.leaks.get(item.call.layer, 0.0)
+        expected = self.bundle.tensor(self.dtype, item.tensor)
+        leak = self.bundle.limit("layers", self.dtype, item.call.layer)
         try:
             found = array_of(item.site.in_keras_order(tensor))
         except (RuntimeError, IndexError) as error:  # too few features to be put in order

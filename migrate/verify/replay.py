@@ -15,8 +15,7 @@ from safetensors.numpy import save_file
 from converters.weights import Constant, from_json
 from migrate.emit.source import formatted
 from migrate.verify.bundle import Bundle
-from migrate.verify.criterion import ALLOWED_FLOAT64, Array
-from migrate.verify.forward import leak_of
+from migrate.verify.criterion import ALLOWED_FLOAT64, Array, difference
 from migrate.verify.report import Report
 
 BYTES_AT_MOST = 2_000_000
@@ -29,7 +28,7 @@ def write_replay(folder: Path, bundle: Bundle, migration: Mapping[str, Any]) -> 
 
     Both are in PyTorch's layout: whoever runs the test needs to know nothing of the original.
     """
-    arrays = dict(_exact(migration)) | {"limit": np.array(max(ALLOWED_FLOAT64, leak_of(bundle, "forward")))}
+    arrays = dict(_exact(migration)) | {"limit": np.array(max(ALLOWED_FLOAT64, bundle.limit("forward", "float64")))}
     room, count = BYTES_AT_MOST - OVERHEAD - sum(array.nbytes for array in arrays.values()), 0
     for number in range(len(bundle.sets)):
         one = {f"{count}/{key}": array for key, array in _arrays(number, bundle, migration)}
@@ -61,8 +60,7 @@ def _arrays(number: int, bundle: Bundle, migration: Mapping[str, Any]) -> Iterat
     for i, (truth, spec) in enumerate(zip(bundle.output_arrays("float64", number), migration["outputs"], strict=True)):
         yield f"out/{i}", np.ascontiguousarray(truth.transpose(spec["permute"]))
         if singles is not None and truth.dtype.kind == "f":
-            error = np.abs(singles[i].astype(np.float64) - truth)
-            yield f"error/{i}", np.array(error[np.isfinite(error)].max(initial=0.0))
+            yield f"error/{i}", np.array(difference(singles[i], truth).max(initial=0.0))
 
 
 def _exact(migration: Mapping[str, Any]) -> Iterator[tuple[str, Array]]:

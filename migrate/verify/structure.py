@@ -77,11 +77,12 @@ def _as_run(bundle: Bundle) -> list[Interface]:
 
 def _with_sizes(output: Interface, shapes: list[tuple[int, ...]]) -> Interface:
     """A size that is open stays so, and one that was not the same in every run is open too."""
-    if any(len(shape) != len(output.shape) for shape in shapes):
+    if len({len(shape) for shape in shapes}) != 1:
         return output
     sizes = [set(found) for found in zip(*shapes, strict=True)]
-    stated = zip(output.shape, sizes, strict=True)
-    return replace(output, shape=tuple(None if size is None or len(run) > 1 else run.pop() for size, run in stated))
+    stated = output.shape if len(output.shape) == len(sizes) else [0] * len(sizes)
+    pairs = zip(stated, sizes, strict=True)
+    return replace(output, shape=tuple(None if size is None or len(run) > 1 else run.pop() for size, run in pairs))
 
 
 def _compatible(found: list[int | None], stated: tuple[int | None, ...]) -> Verdict:

@@ -19,7 +19,7 @@ from converters.errors import Unsupported
 from migrate.verify.bundle import Bundle
 from migrate.verify.criterion import Array, refused, scale_of
 from migrate.verify.emitted import Emitted
-from migrate.verify.forward import described, judge, leak_notes, leak_of
+from migrate.verify.forward import described, judge, leak_notes
 from migrate.verify.gradients import OF_THE_LARGEST, layers_of_paths, name_of, state_by_path
 from migrate.verify.report import Check, Finding
 from migrate.verify.switches import ExactSlopes, dropout_off, keras_batch_norm, untold
@@ -123,7 +123,7 @@ def _compared(
     emitted: Emitted, bundle: Bundle, dtype: str, number: int, found: Trained, idle: set[str]
 ) -> Iterator[Finding]:
     """`idle`: see `without_slope`."""
-    plan, leak, case = bundle.training, leak_of(bundle, "training"), f"step {number}"
+    plan, leak, case = bundle.training, bundle.limit("training", dtype), f"step {number}"
     assert plan is not None
     loss, truth = (np.array(plan.losses[kind][number - 1], np.float64) for kind in (dtype, "float64"))
     yield Finding("loss", judge(dtype, np.array(found.loss, np.float64), loss, truth, leak), "", case)

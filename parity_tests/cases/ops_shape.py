@@ -54,6 +54,6 @@ CASES = [
     case("pad images", "lambda x: (lambda c: [ops.pad(c, ((0, 0), (1, 2), (2, 1), (0, 0)), mode='reflect'), ops.pad(c, ((0, 0), (0, 0), (0, 0), (1, 1))), ops.pad(c, ((0, 0), (0, 0), (2, 1), (0, 0)), mode='symmetric'), Conv2D(2, 3)(ops.pad(c, ((0, 0), (1, 1), (1, 1), (0, 0))))])(Conv2D(4, 3)(x))", (6, 6, 2)),
     case("diagonals", "lambda x: [ops.tril(x), ops.triu(x, 1), ops.tril(x, -1), ops.triu(x, -2), ops.diagonal(x, axis1=1, axis2=2), ops.diagonal(x, offset=1, axis1=2, axis2=1), ops.trace(x, axis1=1, axis2=2), ops.diag(x[0]), ops.diag(x[0, 0], k=1), ops.diagflat(x[0, :2])]", (4, 6)),
     case("meshgrid", "lambda x: [*ops.meshgrid(x[0], x[1]), *ops.meshgrid(x[0], x[1], indexing='ij')]", (4,), options={"batches": (3, 2)}),
-    case("spaces", "lambda x, y: [ops.linspace(x, y, 5), ops.linspace(x, y, 4, endpoint=False, axis=-1), ops.linspace(0.0, y, 3), ops.logspace(x, y, 4), ops.geomspace(ops.exp(x), ops.exp(y), 4), ops.vander(x[:, 0], 3), ops.vander(x[:, 0], 3, increasing=True), ops.full((2, 4), x[0, 0])]", (4,), (4,)),
+    case("spaces", "lambda x, y: [ops.linspace(x, y, 5), ops.linspace(x, y, 4, endpoint=False, axis=-1), ops.linspace(0.0, y, 3), ops.logspace(x, y, 4), ops.geomspace(ops.exp(ops.tanh(x)), ops.exp(ops.tanh(y)), 4), ops.vander(x[:, 0], 3), ops.vander(x[:, 0], 3, increasing=True), ops.full((2, 4), x[0, 0])]", (4,), (4,)),
     case("images by ops", "lambda x: [ops.depth_to_space(Conv2D(8, 3)(x), 2), ops.space_to_depth(Conv2D(3, 3)(x), 2), Conv2D(2, 2)(ops.depth_to_space(Conv2D(8, 3)(x), 2))]", (6, 6, 2)),
 ]

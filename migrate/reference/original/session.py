@@ -4,7 +4,7 @@ import numpy as np
 
 from .files import Stored, read_config, shortened
 from .gradients import gradients
-from .leaks import Leaks, rounding
+from .leaks import ROUNDING, Leaks, rounding
 from .provenance import Provenance
 from .quiet import without_chance
 from .recording import Recorder
@@ -12,6 +12,7 @@ from .reference import flatten, name_of, value_of
 from .training import Plan, train
 
 OF_THE_LARGEST = 1e-2  # as migrate/verify/gradients.py has it: below this share of the largest, gradients are rounding
+SENSITIVE = 1e-11  # where rounding moves outputs further than this, it moves gradients, layers and training as well
 
 
 class Session:
@@ -33,7 +34,7 @@ class Session:
             self.provenance.check(self.models[dtypes[0]], stored)
             self.provenance.alias(keys, stored)
         self.plan = Plan(shortened(read_config(model)[1]))
-        self.leaks = []
+        self.leaks, self.sensitive = [], False
 
     def describe(self):
         model = self.models[self.dtypes[0]]
@@ -67,27 +68,32 @@ class Session:
                 if dtype == "float64":
                     measured[number] = rounding(self.reference, self.models[dtype], arrays, result)
         np.savez(outputs, **found)
+        self.sensitive = max(measured) > SENSITIVE
         return {"rounding": measured}
 
     def run(self, dtype, function, what):
         """Arrays of a run; in float64, what is left of float32 in it is measured, as the leak of `what`."""
         model = self.models[dtype]
         with self.reference.precision(dtype):
-            if dtype != "float64" or not what:
+            if dtype != "float64":
                 return function(model)
             leaks = Leaks(self.reference)
             with leaks.watching():
                 result = function(model)
-                if leaks.found:
-                    share = OF_THE_LARGEST if what.startswith("gradients") else 0.0
-                    size = leaks.size(lambda: function(model), result, share)
-                    self.leak("", leaks, what, size)
+            self.measure("", what, leaks, lambda: function(model), result)
             return result
 
-    def leak(self, layer, leaks, what, size):
-        op = ", ".join(sorted(leaks.found))
+    def measure(self, layer, what, leaks, again, result):
+        """How far float32 that was found moves a result; of a sensitive model, how far rounding itself does."""
+        noise = Leaks(self.reference, ROUNDING)
+        for kind, op in ((leaks, ", ".join(sorted(leaks.found))), (noise, "rounding" if self.sensitive else "")):
+            if op and kind.active:
+                share = OF_THE_LARGEST if what.startswith("gradients") else 0.0
+                self.leak(layer, op, what, kind.size(again, result, share))
+
+    def leak(self, layer, op, what, size):
         for entry in self.leaks:
-            if (entry["layer"], entry["what"]) == (layer, what):
+            if (entry["layer"], entry["what"], entry["op"] == "rounding") == (layer, what, op == "rounding"):
                 entry["size"] = max(entry["size"], size)
                 return
         self.leaks.append({"layer": layer, "op": op, "what": what, "size": size})
@@ -119,13 +125,14 @@ class Session:
         """Measures the leak of each layer by itself, right after it has run."""
 
         def watch(path, again, outputs):
-            if leaks.found and leaks.random is None:
-                try:
-                    size = leaks.size(lambda: [np.asarray(x) for x in flatten(again())], flatten(outputs))
-                    self.leak(path, leaks, "layers", size)
-                except Exception as error:
-                    self.say("the leak of %s cannot be measured: %s" % (path, error))
-                leaks.clear()
+            if leaks.random is not None:
+                return
+            try:
+                result = [np.asarray(x) for x in flatten(outputs)]
+                self.measure(path, "layers", leaks, lambda: [np.asarray(x) for x in flatten(again())], result)
+            except Exception as error:
+                self.say("the leak of %s cannot be measured: %s" % (path, error))
+            leaks.clear()
 
         return watch
 
