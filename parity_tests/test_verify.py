@@ -21,8 +21,9 @@ from migrate.cli import main
 from migrate.loading import read_migration
 from migrate.pipeline import convert_file
 from migrate.verify.bundle import DOCUMENT, Bundle
-from migrate.verify.criterion import compare_float32, compare_float64
+from migrate.verify.criterion import DEVIATIONS, compare_float32, compare_float64
 from migrate.verify.emitted import load_emitted
+from migrate.verify.gradients import slope
 from migrate.verify.modes import check_autocast
 from migrate.verify.recorder import Event
 from migrate.verify.run import Wanted, verify_project
@@ -265,6 +266,38 @@ def test_float32_is_measured_against_the_original() -> None:
     assert not compare_float32(single + np.float32(1e-5), single, truth).passed
     noisy = single + np.float32(1e-4) * np.sign(truth).astype(np.float32)
     assert compare_float32(noisy, noisy, truth).passed, "the original is as far off"
+
+
+def test_float32_out_of_range_in_the_original_alone_is_no_fault() -> None:
+    truth = array(1e38, 2.0)
+    overflown = np.array([np.inf, 2], np.float32)
+    assert compare_float32(truth.astype(np.float32), overflown, truth).passed
+    assert "infinities" in compare_float32(overflown, truth.astype(np.float32), truth).why
+    assert not compare_float32(np.array([5e37, 2], np.float32), overflown, truth).passed
+
+
+def test_norms_of_numbers_whose_squares_are_out_of_range() -> None:
+    large = array(1e180, -3e179, 2e179)
+    assert compare_float64(large * (1 + 1e-15), large).passed
+    assert not compare_float64(large * (1 + 1e-8), large).passed
+
+
+def test_one_element_of_a_sum_may_be_further_off() -> None:
+    """One of a gradient may lie where the worst of as many independent errors does, and no further; not one of outputs."""
+    truth = np.random.default_rng(0).normal(size=1000)
+    single = truth.astype(np.float32)
+    norm = compare_float32(single, single, truth).allowed_norm * float(np.abs(truth).max())
+    off = single + np.eye(1, 1000, 3)[0].astype(np.float32) * np.float32(4 * norm)
+    assert not compare_float32(off, single, truth).passed
+    assert compare_float32(off, single, truth, outlier=DEVIATIONS).passed
+    off += np.eye(1, 1000, 3)[0].astype(np.float32) * np.float32(4 * norm)
+    assert not compare_float32(off, single, truth, outlier=DEVIATIONS).passed
+
+
+@pytest.mark.parametrize(("found", "passes"), [((1.0, 7.0), True), ((1.0, np.nan), True), ((np.nan, 7.0), False)])
+def test_a_gradient_that_the_original_has_not_may_be_any(found: tuple[float, ...], passes: bool) -> None:
+    expected = array(1.0, np.nan)
+    assert slope("float64", array(*found), expected, expected, 0.0, 0.0).passed is passes
 
 
 def test_rounding_that_was_measured_is_allowed_in_float32(subjects: Mapping[str, Subject], tmp_path: Path) -> None:

@@ -73,12 +73,12 @@ def judge(
     leak: float = 0.0,
     scale: float = 0.0,
     *,
-    norm_only: bool = False,
+    outlier: float = 0.0,
 ) -> Verdict:
     """The verdict on a tensor of a float64 or a float32 run; see `migrate.verify.criterion`."""
     if dtype == "float64":
         return compare_float64(found, expected, leak, scale)
-    return compare_float32(found, expected, truth, leak, scale, norm_only=norm_only)
+    return compare_float32(found, expected, truth, leak, scale, outlier=outlier)
 
 
 def leak_notes(bundle: Bundle, what: str) -> tuple[str, ...]:

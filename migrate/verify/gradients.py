@@ -11,7 +11,7 @@ from torch import nn
 
 from converters.weights import restore
 from migrate.verify.bundle import Bundle, Gradients
-from migrate.verify.criterion import Array, Verdict, refused, scale_of
+from migrate.verify.criterion import DEVIATIONS, Array, Verdict, refused, scale_of
 from migrate.verify.emitted import Emitted, array_of
 from migrate.verify.forward import described, judge, leak_notes, limit_of_outputs
 from migrate.verify.report import Check, Finding
@@ -123,13 +123,13 @@ def _undefined(emitted: Emitted, bundle: Bundle) -> Iterator[str]:
                 yield f"{lost} of {array.size} numbers of the {what} ({mode}) are NaN in the original; any will do"
 
 
-def _slope(dtype: str, found: Array, expected: Array, truth: Array, leak: float, floor: float) -> Verdict:
+def slope(dtype: str, found: Array, expected: Array, truth: Array, leak: float, floor: float) -> Verdict:
     """The verdict on a gradient. Where the original has NaN, a number is no fault."""
     if found.shape == expected.shape:
         lost = np.isfinite(found) & (np.isnan(expected) | np.isnan(truth))
         if lost.any():
             found, expected, truth = (np.where(lost, 0, array) for array in (found, expected, truth))
-    return judge(dtype, found, expected, truth, leak, floor)
+    return judge(dtype, found, expected, truth, leak, floor, outlier=DEVIATIONS)
 
 
 def _compared(
@@ -146,7 +146,7 @@ def _compared(
         what, layer = f"gradient of {name_of(bundle, path)}", owners.get(path, "")
         missing = refused("no gradient: it is frozen, or nothing depends on it")
         given = found.weights.get(path)
-        same = _slope(dtype, given, array, truth.weights[path], leak, floor) if given is not None else missing
+        same = slope(dtype, given, array, truth.weights[path], leak, floor) if given is not None else missing
         findings.append(Finding(what, same, layer, mode))
     for path in sorted(set(found.weights) - set(expected.weights)):
         if np.any(found.weights[path]):
@@ -157,7 +157,7 @@ def _compared(
             what = f"gradient of input {emitted.migration['inputs'][number]['name']}"
             real = truth.inputs[number]
             assert real is not None
-            same = _slope(dtype, np.zeros_like(wanted) if kept is None else kept, wanted, real, leak, floor)
+            same = slope(dtype, np.zeros_like(wanted) if kept is None else kept, wanted, real, leak, floor)
             findings.append(Finding(what, same, "", mode))
     limit = max(leak, limit_of_outputs(bundle, bundle.gradient_set, dtype))
     for number, (output, array) in enumerate(zip(found.outputs, expected.outputs, strict=True)):

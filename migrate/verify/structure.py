@@ -70,9 +70,13 @@ def _same_kind(found: str, stated: str) -> Verdict:
 
 
 def _as_run(bundle: Bundle) -> list[Interface]:
-    """The outputs with the sizes that they had: what Keras states before a run is wrong for some (gated units)."""
+    """The outputs as they were: sizes and dtypes that Keras states before a run are wrong for some (gated units)."""
     runs = [bundle.output_arrays(bundle.dtypes[0], number) for number in range(len(bundle.sets))]
-    return [_with_sizes(output, [run[i].shape for run in runs]) for i, output in enumerate(bundle.outputs)]
+    as_run = [_with_sizes(output, [run[i].shape for run in runs]) for i, output in enumerate(bundle.outputs)]
+    return [
+        replace(output, dtype="float32") if run.dtype.kind == "f" and "float" not in output.dtype else output
+        for output, run in zip(as_run, runs[0], strict=True)
+    ]
 
 
 def _with_sizes(output: Interface, shapes: list[tuple[int, ...]]) -> Interface:
@@ -86,8 +90,10 @@ def _with_sizes(output: Interface, shapes: list[tuple[int, ...]]) -> Interface:
 
 
 def _compatible(found: list[int | None], stated: tuple[int | None, ...]) -> Verdict:
-    """A size that the original leaves open may have been worked out."""
-    same = len(found) == len(stated) and all(s is None or f == s for f, s in zip(found, stated, strict=True))
+    """A size that the original leaves open may have been worked out, and any number of samples be taken."""
+    pairs = list(zip(found, stated, strict=False))
+    same = len(found) == len(stated) and all(s is None or f == s for f, s in pairs[1:])
+    same = same and all(s is None or f in (s, None) for f, s in pairs[:1])
     return SAME if same else refused(f"{list(found)}, expected {list(stated)}")
 
 

@@ -83,7 +83,7 @@ class Run:
         watching = Recorder(self.model, activities.seen).watching() if activities.at else nullcontext()
         with watching, Logits() as logits:
             made = self.model(*emitted.tensors(inputs))
-            outputs = emitted.in_keras_order(made)
+            outputs = [x if x.is_floating_point() else x.to(emitted.dtype) for x in emitted.in_keras_order(made)]
         if not self.losses:
             self.losses = list(self._losses(names_of(made, emitted), outputs, targets, logits))
         total = torch.zeros((), dtype=emitted.dtype, device=emitted.device)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -136,14 +137,14 @@ def _compared(
         if given is None:
             continue  # a weight that the torch model does without, as a seed
         floor = 1.0 if path in idle else 0.0
-        verdict = judge(dtype, given, array, real.weights[path], leak, floor, norm_only=True)
+        verdict = judge(dtype, given, array, real.weights[path], leak, floor, outlier=inf)
         yield Finding(name_of(bundle, path), verdict, owners.get(path, ""), case)
     for slot, arrays in expected.slots.items():
         floor = OF_THE_LARGEST[dtype] * max((scale_of(array) for array in real.slots[slot].values()), default=1.0)
         for path, array in arrays.items():
             given = found.slots.get(slot, {}).get(path)
             if given is not None:
-                verdict = judge(dtype, given, array, real.slots[slot][path], leak, floor, norm_only=True)
+                verdict = judge(dtype, given, array, real.slots[slot][path], leak, floor, outlier=inf)
                 yield Finding(f"{slot} of {name_of(bundle, path)}", verdict, owners.get(path, ""), case)
 
 
