@@ -10,6 +10,7 @@ from typing import Any
 from converters.errors import UserError
 from converters.graph import Function
 from migrate.blocks.expressions import FORMULAS, Choice, Test
+from migrate.simplify.literals import short_reciprocal
 
 
 def literal(value: Any) -> str:
@@ -54,8 +55,8 @@ def _float(value: float) -> str:
     if math.isnan(value) or math.isinf(value):
         return f'float("{value}")'
     plain = repr(value)
-    if len(plain) > 12 and (halves := round(2 / value)) and 2 / halves == value:
-        return _ratio(halves)
+    if (divisor := short_reciprocal(value)) is not None:
+        return _ratio(divisor)
     mantissa, _, exponent = plain.partition("e")
     if not exponent:
         digits, _, power = f"{value:.17e}".partition("e")
@@ -68,11 +69,11 @@ def _float(value: float) -> str:
     return scientific if len(scientific) < len(plain) else plain
 
 
-def _ratio(halves: int) -> str:
-    """2 / halves, as a person writes it: 1 / 255 rather than 0.00392156862745098, 1 / 127.5, 2 / 3."""
-    if halves % 2 == 0:
-        return f"1 / {halves // 2}"
-    return f"2 / {halves}" if abs(halves) < 100 else f"1 / {halves / 2}"
+def _ratio(divisor: float) -> str:
+    """1 / divisor, as a person writes it: 1 / 255 rather than 0.00392156862745098, 1 / 127.5, 2 / 3."""
+    if divisor.is_integer():
+        return f"1 / {int(divisor)}"
+    return f"2 / {int(2 * divisor)}" if abs(divisor) < 50 else f"1 / {divisor}"
 
 
 def _string(value: str) -> str:
