@@ -199,7 +199,12 @@ def time_distributed(layer: LayerHandle, x: Any) -> Any:
     x = x.masked(layer.mask if layer.mask is not None and layer.mask.rank > 2 else None)
     if child.class_name in BY_ELEMENT and child.config.get("noise_shape") is None:
         return layer.convert(child, x)
-    if layer.version >= (3,) and x.sizes[1] is not None and trains_batch_norm(child) and layer.exactly(BY_STEP):
+    if layer.version >= (3,) and trains_batch_norm(child) and layer.exactly(BY_STEP):
+        if x.sizes[1] is None:
+            layer.unsupported(
+                "it trains a BatchNormalization step by step, for any number of steps",
+                "convert without --exact (statistics over all steps at once), or state the number of steps in Keras",
+            )
         return step_by_step(layer, child, x)
     return map_tree(lambda y: unfolded(layer, y, x), layer.convert(child, folded(layer, x)))
 

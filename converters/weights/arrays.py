@@ -65,12 +65,20 @@ def restore(weight: Weight, array: Array, arrays: MutableMapping[str, Array]) ->
             for part, piece in zip(parts, np.split(array, stops, axis=axis), strict=True):
                 restore(part, piece, arrays)
         case _:
-            _view(weight, arrays)[...] = array
+            _write(weight, array, arrays)
 
 
-def _view(weight: Weight, arrays: MutableMapping[str, Array]) -> Array:
-    """The window on the file's arrays that a chain of slices, reshapes and transposes looks through."""
+def _write(weight: Weight, array: Array, arrays: MutableMapping[str, Array]) -> None:
+    """Through the window on the file's arrays that slices, reshapes and transposes look through.
+
+    A part of what had to be copied (rows in another order) is written into a copy of the whole.
+    """
     view = evaluate(weight, lambda leaf: arrays[leaf.key])
-    if not any(np.shares_memory(view, arrays[leaf.key]) for leaf in weight.leaves()):
+    if any(np.shares_memory(view, arrays[leaf.key]) for leaf in weight.leaves()):
+        view[...] = array
+    elif isinstance(weight, Slice):
+        whole = evaluate(weight.base, lambda leaf: arrays[leaf.key]).copy()
+        whole[(slice(None),) * weight.axis + (slice(weight.start, weight.stop),)] = array
+        restore(weight.base, whole, arrays)
+    else:
         raise TypeError(f"{weight!r} is a copy of its leaves and has no inverse")
-    return view

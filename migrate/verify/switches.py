@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -56,42 +57,54 @@ def drifting(migration: Mapping[str, Any], what: str) -> set[str]:
 
 def untold(migration: Mapping[str, Any]) -> list[str]:
     """The known differences that `keras_batch_norm` does not take away."""
-    return [entry["what"] for entry in migration["drift"] if entry["what"] not in (BIASED_VARIANCE,)]
-
-
-def by_step(migration: Mapping[str, Any]) -> set[str]:
-    """The wrappers whose BatchNormalization sees one step after the other in Keras."""
-    return drifting(migration, BY_STEP)
+    return [entry["what"] for entry in migration["drift"] if entry["what"] not in (BIASED_VARIANCE, BY_STEP)]
 
 
 @contextmanager
 def keras_batch_norm(model: nn.Module, migration: Mapping[str, Any]) -> Iterator[None]:
-    """Running variances move towards the biased variance of a batch, sum / n, where nn.BatchNorm takes sum / (n - 1).
+    """BatchNorm in training as Keras has it, in the layers that are known to differ: what is left is an error.
 
-    Only in the layers in which that difference is known: what is left then is no drift but an error.
+    Running variances move towards the biased variance of a batch, sum / n, where nn.BatchNorm takes sum / (n - 1);
+    within TimeDistributed, one step after the other is a batch.
     """
-    layers = drifting(migration, BIASED_VARIANCE)
-    paths = {path for layer in layers for path in migration["layers"].get(layer, {}).get("modules", [])}
-    before: dict[nn.Module, torch.Tensor] = {}
+    biased = _modules_of(migration, drifting(migration, BIASED_VARIANCE))
+    stepped = _modules_of(migration, drifting(migration, BY_STEP))
+    samples = [1]
 
-    def keep(module: Any, inputs: Any) -> None:
-        if module.training:
-            before[module] = module.running_var.clone()
+    def begin(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        samples[0] = len(inputs[0])
 
-    def correct(module: Any, inputs: Any, output: Any) -> None:
-        if module.training and module.momentum is not None:
-            count = inputs[0].numel() / inputs[0].shape[1]
-            with torch.no_grad():  # a new tensor: the backward pass still looks at the old one
-                moved = module.running_var - (1 - module.momentum) * before.pop(module)
-                module.running_var = module.running_var - moved / count
+    def run(module: Any, plain: Callable[[torch.Tensor], torch.Tensor], name: str, x: torch.Tensor) -> torch.Tensor:
+        once = partial(_with_biased_variance, module, plain) if name in biased else plain
+        if name not in stepped or not module.training:
+            return once(x)
+        steps = x.reshape(samples[0], -1, *x.shape[1:]).unbind(1)
+        return torch.stack([once(step) for step in steps], dim=1).flatten(0, 1)
 
-    modules = [
-        m for name, m in model.named_modules() if name in paths and isinstance(m, nn.modules.batchnorm._BatchNorm)
-    ]
-    hooks = [module.register_forward_pre_hook(keep) for module in modules]
-    hooks += [module.register_forward_hook(correct) for module in modules]
+    norms = {n: m for n, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
+    changed = {name: module for name, module in norms.items() if name in biased | stepped}
+    hook = model.register_forward_pre_hook(begin)
+    for name, module in changed.items():
+        setattr(module, "forward", partial(run, module, module.forward, name))  # noqa: B010  # no method of the class
     try:
         yield
     finally:
-        for hook in hooks:
-            hook.remove()
+        hook.remove()
+        for module in changed.values():
+            del module.forward
+
+
+def _modules_of(migration: Mapping[str, Any], layers: set[str]) -> set[str]:
+    """The modules of Keras layers, and of those that they wrap."""
+    inside = [path for path in migration["layers"] if any(path == one or path.startswith(f"{one}/") for one in layers)]
+    return {module for path in inside for module in migration["layers"][path]["modules"]}
+
+
+def _with_biased_variance(module: Any, plain: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    if not module.training or module.momentum is None:
+        return plain(x)
+    before, count = module.running_var.clone(), x.numel() / x.shape[1]
+    y = plain(x)
+    with torch.no_grad():  # a new tensor: the backward pass still looks at the old one
+        module.running_var = module.running_var - (module.running_var - (1 - module.momentum) * before) / count
+    return y
