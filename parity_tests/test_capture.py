@@ -35,6 +35,7 @@ MODELS = {
     "resized": (3, "keras", "model: keras.Sequential([layers.Input((5, 4, 2)), UpSampling2D(2, interpolation='bilinear')])"),
     "cancelling": (3, "keras", "model: (lambda x: keras.Model(x, (x + 1e9) - 1e9))(keras.Input((5,)))"),
     "hidden": (3, "keras", COMPILED.format(compile="'sgd', 'mse'", model="(lambda x: keras.Model(x, Dense(2, name='dense')(layers.Attention()([x, x], mask=[None, x[:, :, 0] > 1e9]))))(keras.Input((5, 4)))")),
+    "windows": (3, "keras", "model: keras.Sequential([layers.Input((None, None, 2)), layers.DepthwiseConv2D(30), layers.GlobalAveragePooling2D(), Dense(2)])"),
     "code": (3, "keras", "model: keras.Sequential([layers.Input((5,)), Lambda(lambda x: x + 1)])"),
 }  # fmt: skip
 
@@ -284,6 +285,12 @@ def test_rounding_of_gradients_and_steps_is_measured_where_that_of_outputs_count
     assert all(1e-11 < bundle.limit(f"gradients, {mode}", "float64") < 1e-5 for mode in bundle.modes)
     assert bundle.limit("layers", "float64", "dense") < 1e-12, "a layer that does not cancel"
     assert not [leak for name in ("cnn", "lstm", "nested") for leak in make(name).leaks if leak["op"] == "rounding"]
+
+
+def test_a_picture_that_is_too_small_is_followed_by_a_larger_one(make: Make) -> None:
+    """TensorFlow takes one that is smaller than a window, and makes NaN of it."""
+    bundle = make("windows", checks=("forward",))
+    assert min(bundle.input_arrays(0)[0].shape[1:3]) >= 30 and np.isfinite(bundle.output_arrays("float64", 0)[0]).all()
 
 
 def test_code_is_not_run(make: Make) -> None:

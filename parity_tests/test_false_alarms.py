@@ -34,6 +34,8 @@ IN_EVERY_RUN = (
     "ops_shape: one hot",  # a loss of whole numbers
     "ops_shape: rearrange",  # a batch of a fixed size
     "ops_shape: slice",
+    "wrappers: time distributed batch norm",  # statistics of one step after the other
+    "wrappers: time distributed, cells, wrapped",  # gates of rows that are in another order
     "wrappers: bidirectional frozen",  # what a frozen wrapper wraps, which Keras does not freeze
 )
 CASES = [pytest.param(case, id=f"{family}: {case.name}") for family, cases in families().items() for case in cases]

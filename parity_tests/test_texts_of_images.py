@@ -280,3 +280,10 @@ def test_the_selfcheck_sees_another_stride_of_a_pooling(bench: Bench) -> None:
         assert wrong != done.text.text
         with pytest.raises(UserError, match="does not do what was converted"):
             check(wrong, done.graph, names)
+
+
+def test_steps_are_those_that_were_stated(bench: Bench) -> None:
+    text = written(
+        bench, "TimeDistributed(BatchNormalization()), TimeDistributed(LayerNormalization())", (None, 3)
+    ).text.text
+    assert "self.ln(self.bn(x.flatten(0, 1))).unflatten(0, (-1, x.shape[1]))" in text, text

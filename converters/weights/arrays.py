@@ -64,21 +64,18 @@ def restore(weight: Weight, array: Array, arrays: MutableMapping[str, Array]) ->
             stops = np.cumsum([part.shape[axis] for part in parts])[:-1]
             for part, piece in zip(parts, np.split(array, stops, axis=axis), strict=True):
                 restore(part, piece, arrays)
-        case _:
+        case Slice():
             _write(weight, array, arrays)
+        case Leaf(key=key):
+            arrays[key][...] = array
 
 
-def _write(weight: Weight, array: Array, arrays: MutableMapping[str, Array]) -> None:
-    """Through the window on the file's arrays that slices, reshapes and transposes look through.
-
-    A part of what had to be copied (rows in another order) is written into a copy of the whole.
-    """
-    view = evaluate(weight, lambda leaf: arrays[leaf.key])
-    if any(np.shares_memory(view, arrays[leaf.key]) for leaf in weight.leaves()):
+def _write(part: Slice, array: Array, arrays: MutableMapping[str, Array]) -> None:
+    """Through a window on the file's arrays; a part of what numpy has to copy, into a copy of the whole."""
+    view = evaluate(part, lambda leaf: arrays[leaf.key])
+    if any(np.shares_memory(view, arrays[leaf.key]) for leaf in part.leaves()):
         view[...] = array
-    elif isinstance(weight, Slice):
-        whole = evaluate(weight.base, lambda leaf: arrays[leaf.key]).copy()
-        whole[(slice(None),) * weight.axis + (slice(weight.start, weight.stop),)] = array
-        restore(weight.base, whole, arrays)
-    else:
-        raise TypeError(f"{weight!r} is a copy of its leaves and has no inverse")
+        return
+    whole = evaluate(part.base, lambda leaf: arrays[leaf.key]).copy()
+    whole[(slice(None),) * part.axis + (slice(part.start, part.stop),)] = array
+    restore(part.base, whole, arrays)
