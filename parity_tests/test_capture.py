@@ -18,7 +18,8 @@ import migrate
 from migrate.readers import read
 from migrate.reference.capture import Options, capture_file
 from migrate.reference.client import Client
-from migrate.verify.bundle import Bundle, LayerCall
+from migrate.verify.bundle import Bundle
+from migrate.verify.records import LayerCall
 
 Array = np.ndarray[Any, Any]
 Make = Callable[..., Bundle]

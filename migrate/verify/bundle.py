@@ -8,125 +8,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from converters.errors import UserError
+from migrate.verify.records import (
+    Array,
+    Gradients,
+    InputSet,
+    Interface,
+    LayerCall,
+    Step,
+    Training,
+    WeightInfo,
+    interface_of,
+    layer_call_of,
+    training_of,
+)  # fmt: skip
 
-Array = np.ndarray[Any, Any]
 T = TypeVar("T")
 KIND = "tf2torch reference bundle"
 FORMAT = 1
 DOCUMENT = "bundle.json"
 CHECKS = ("structure", "forward", "layers", "gradients", "training")
 DTYPES = ("float64", "float32")
-
-
-@dataclass(frozen=True)
-class Interface:
-    """An input or output of the model: its name in Keras, its shape there (None: dynamic), its dtype in the file."""
-
-    name: str
-    shape: tuple[int | None, ...]
-    dtype: str
-
-
 FLOAT32_ROUNDING = 2.0**29  # as a multiple of float64's
-
-
-@dataclass(frozen=True)
-class WeightInfo:
-    """What an array of the model file is in the original: the name of its variable, and whether it learns."""
-
-    variable: str
-    shape: tuple[int, ...]
-    dtype: str
-    trainable: bool
-
-
-@dataclass(frozen=True)
-class InputSet:
-    """One set of inputs: how it was drawn, and its batch size.
-
-    `rounding`: how far apart, relative to their scale, outputs may be in float64 if every op is rounded in another
-    way, as measured on the original; more than 1e-10 where large numbers cancel (0 on JAX, where it is not known).
-    """
-
-    name: str
-    batch: int
-    rounding: float = 0.0
-
-
-@dataclass(frozen=True)
-class Operand:
-    """A tensor of a layer call. `at`: its place in the call, `0`, `1/2` (args[1][2]) or `initial_state/0` (a keyword).
-
-    `tensor` and `mask` name arrays of `Bundle.tensor`.
-    """
-
-    at: str
-    tensor: str
-    mask: str | None
-
-
-@dataclass(frozen=True)
-class LayerCall:
-    """One call of a layer. `layer`: its path as the readers name it.
-
-    `call`: which call it is in the file, of the layer (last) and of the models around it; `number` counts the calls of
-    this path as they were run.
-    """
-
-    layer: str
-    class_name: str
-    call: tuple[int, ...]
-    number: int
-    inputs: tuple[Operand, ...]
-    outputs: tuple[Operand, ...]
-
-
-@dataclass(frozen=True)
-class Gradients:
-    """Gradients of the projected outputs, in one mode and precision.
-
-    `weights`: by path in the model file; those that nothing depends on are not there. `inputs`: None where it is no
-    float. `outputs`: of the same run. `state`: what the run left in weights that are not trained, by path.
-    """
-
-    weights: Mapping[str, Array]
-    inputs: list[Array | None]
-    outputs: list[Array]
-    state: Mapping[str, Array]
-
-
-@dataclass(frozen=True)
-class Step:
-    """What holds after one training step: weights and slots by path in the model file, numbers of the optimizer."""
-
-    weights: Mapping[str, Array]
-    slots: Mapping[str, Mapping[str, Array]]
-    numbers: Mapping[str, Array]
-
-
-@dataclass(frozen=True)
-class Training:
-    """How the original was trained, and its losses. `steps` that were recorded in full are listed in `recorded`."""
-
-    steps: int
-    batches: int
-    recorded: tuple[int, ...]
-    source: str
-    optimizer: Mapping[str, Any]
-    loss: Any
-    loss_weights: Any
-    slots: tuple[str, ...]
-    losses: Mapping[str, list[float]]
 
 
 class Bundle:
@@ -185,11 +95,11 @@ class Bundle:
 
     @cached_property
     def inputs(self) -> list[Interface]:
-        return self._parsed(lambda: [_interface(entry) for entry in self.document["inputs"]])
+        return self._parsed(lambda: [interface_of(entry) for entry in self.document["inputs"]])
 
     @cached_property
     def outputs(self) -> list[Interface]:
-        return self._parsed(lambda: [_interface(entry) for entry in self.document["outputs"]])
+        return self._parsed(lambda: [interface_of(entry) for entry in self.document["outputs"]])
 
     @cached_property
     def weights(self) -> Mapping[str, WeightInfo]:
@@ -242,7 +152,7 @@ class Bundle:
     def layer_calls(self) -> list[LayerCall]:
         """Every call of a layer, in the order in which they were run."""
         calls = self._part("layers")["calls"]
-        return self._parsed(lambda: [_layer_call(entry) for entry in calls])
+        return self._parsed(lambda: [layer_call_of(entry) for entry in calls])
 
     def tensor(self, dtype: str, name: str) -> Array:
         """A tensor that a layer call names."""
@@ -281,7 +191,7 @@ class Bundle:
     def training(self) -> Training | None:
         """None where the original could not be trained; `notes` say why."""
         part = self.document.get("training")
-        return self._parsed(lambda: _training(part)) if part is not None else None
+        return self._parsed(lambda: training_of(part)) if part is not None else None
 
     def batch(self, number: int) -> tuple[list[Array], list[Array]]:
         """(inputs, targets) of a training batch. Step s, counted from 1, trains on batch (s - 1) % batches."""
@@ -400,23 +310,3 @@ def damaged(folder: Path, found: str) -> UserError:
         found=found,
         remedy="copy the whole folder again, or record it again: tf2torch capture MODEL -o BUNDLE",
     )
-
-
-def _interface(entry: Mapping[str, Any]) -> Interface:
-    return Interface(entry["name"], tuple(entry["shape"]), entry["dtype"])
-
-
-def _layer_call(entry: Mapping[str, Any]) -> LayerCall:
-    inputs, outputs = (_operands(entry[key]) for key in ("inputs", "outputs"))
-    return LayerCall(entry["layer"], entry["class"], tuple(entry["call"]), int(entry["number"]), inputs, outputs)
-
-
-def _operands(entries: Sequence[Mapping[str, Any]]) -> tuple[Operand, ...]:
-    return tuple(Operand(str(e.get("at", i)), e["tensor"], e.get("mask")) for i, e in enumerate(entries))
-
-
-def _training(part: Mapping[str, Any]) -> Training:
-    return Training(
-        int(part["steps"]), int(part["batches"]), tuple(part["recorded"]), part["from"], part["optimizer"],
-        part["loss"], part["loss_weights"], tuple(part["slots"]), part["losses"],
-    )  # fmt: skip

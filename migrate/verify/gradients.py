@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from converters.weights import restore
-from migrate.verify.bundle import Bundle, Gradients
+from migrate.verify.bundle import Bundle
 from migrate.verify.criterion import DEVIATIONS, Array, Verdict, refused, scale_of
 from migrate.verify.emitted import Emitted, array_of
 from migrate.verify.forward import described, judge, leak_notes, limit_of_outputs
+from migrate.verify.records import Gradients
 from migrate.verify.report import Check, Finding
 from migrate.verify.switches import ExactSlopes, dropout_off, keras_batch_norm
 

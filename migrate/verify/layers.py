@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from migrate.verify.bundle import Bundle, LayerCall
+from migrate.verify.bundle import Bundle
 from migrate.verify.criterion import Array, Verdict, compare_float32, compare_float64, refused, scale_of
 from migrate.verify.emitted import Emitted, array_of
 from migrate.verify.forward import leak_notes
 from migrate.verify.recorder import Event, Recorder, source_file
+from migrate.verify.records import LayerCall
 from migrate.verify.report import BINS, Check, Finding, LayerRow, Place
 from migrate.verify.sites import Key, Site, SiteMap
 

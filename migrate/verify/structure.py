@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from converters.weights import Leaf, Weight, evaluate
-from migrate.verify.bundle import Bundle, Interface
+from migrate.verify.bundle import Bundle
 from migrate.verify.criterion import Array, Verdict, refused
 from migrate.verify.emitted import Emitted
+from migrate.verify.records import Interface
 from migrate.verify.report import Check, Finding
 
 Read = Callable[[Leaf], Array]
