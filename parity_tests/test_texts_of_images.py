@@ -280,3 +280,33 @@ def test_the_selfcheck_sees_another_stride_of_a_pooling(bench: Bench) -> None:
         assert wrong != done.text.text
         with pytest.raises(UserError, match="does not do what was converted"):
             check(wrong, done.graph, names)
+
+
+# Five blocks, each the sum of its input and what is left of a convolution; `R` is the rate of block b.
+DEEP = (
+    "lambda x: (lambda f: Dense(2)(GlobalAveragePooling2D()(f(f(f(f(f(x, 0), 1), 2), 3), 4))))(lambda x, b: (lambda y: "
+    "Add()([x, Dropout(R, noise_shape=(None, 1, 1, 1))(y) if R else y]))(BatchNormalization()(Conv2D(8, 1)(Activation("
+    "'relu')(BatchNormalization()(Conv2D(8, 3, padding='same')(x)))))))"
+)
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [
+        ("0.3 * b / 5", "drop=0.3 * i / 5) for i in range(1, 5))"),
+        ("0.3 * (b + 1) / 5", "drop=0.3 * i / 5) for i in range(1, 6))"),
+        ("0.3 * b / 5 * (b != 2)", "drop=0.3 * i / 5) for i in range(3, 5))"),
+        ("(0, 0.1, 0.2, 0.15, 0.3)[b]", "drop=0.15)"),
+        ("0.3 * b / 5 + (1e-15 if b == 2 else 0)", "drop=0.12)"),  # other floats: no rule gives them
+    ],
+)
+def test_a_rate_that_grows_with_the_depth_is_a_rule(bench: Bench, rate: str, text: str) -> None:
+    done = written(bench, DEEP.replace("R", f"({rate})"), (8, 8, 8))
+    assert not done.refused
+    assert text in done.text.text, done.text.text
+
+
+def test_a_rule_gives_the_very_floats_of_the_file(bench: Bench) -> None:
+    done = written(bench, DEEP.replace("R", "(0.7 * b / 5)"), (8, 8, 8))
+    rates = [part.p for part in done.model.modules() if type(part).__name__ == "StochasticDepth"]
+    assert rates == [0.7 * b / 5 for b in range(1, 5)] and rates != [round(rate, 12) for rate in rates]
