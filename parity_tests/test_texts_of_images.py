@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from converters.arrangement import Perm
 from converters.errors import UserError
 from converters.graph import Graph
 from converters.local import padding
@@ -310,3 +311,63 @@ def test_a_rule_gives_the_very_floats_of_the_file(bench: Bench) -> None:
     done = written(bench, DEEP.replace("R", "(0.7 * b / 5)"), (8, 8, 8))
     rates = [part.p for part in done.model.modules() if type(part).__name__ == "StochasticDepth"]
     assert rates == [0.7 * b / 5 for b in range(1, 5)] and rates != [round(rate, 12) for rate in rates]
+
+
+@pytest.mark.parametrize(
+    ("after", "images"),
+    [
+        ("Conv2D(5, 3)", True),
+        ("Dense(5)", False),  # wants the channels last, as the LayerNorm has them
+        ("lambda y: Concatenate()([Conv2D(5, 1)(y), Dense(3)(y)])", False),  # one of two does
+    ],
+)
+def test_a_layer_norm_between_convolutions_is_one_of_images(bench: Bench, after: str, images: bool) -> None:
+    model = f"lambda x: Flatten()(({after})(LayerNormalization(epsilon=1e-6)(Conv2D(4, 3)(x))))"
+    done = written(bench, model, (8, 8, 3))
+    text = done.text.text
+    assert ("LayerNorm2d(4, eps=1e-6)" in text) is images and ("nn.LayerNorm(4, eps=1e-6)" in text) is not images, text
+    if images:
+        tensors = graph_of(bench, model, (8, 8, 3)).tensors.items()
+        assert [v.arrangement for k, v in tensors if k.name.startswith("layer_norm")] == [Perm((0, 3, 1, 2))]
+        names = flat_names(done.graph, done.graph, done.names)
+        with pytest.raises(UserError, match=r"does not do what was converted|cannot be run"):
+            check(text.replace(".permute(0, 3, 1, 2)", ".permute(0, 3, 2, 1)"), done.graph, names)
+
+
+NESTED = (
+    "lambda x: Dense(2)(Flatten()(keras.Sequential([Conv2D(4, 3{}), BatchNormalization(){}], name='down_block_1')("
+    "keras.Sequential([Conv2D(6, 3), BatchNormalization()], name='down_block_0')(x))))"
+)
+
+
+@pytest.mark.parametrize(
+    ("option", "more", "short"),
+    [("", "", True), (", activation='tanh'", "", False), ("", ", BatchNormalization(trainable=False)", False)],
+)
+def test_a_nested_model_of_a_few_layers_needs_no_class(bench: Bench, option: str, more: str, short: bool) -> None:
+    done = written(bench, NESTED.format(option, more), (9, 9, 3))
+    text = done.text.text
+    assert not done.refused
+    assert "self.down0 = nn.Sequential(nn.Conv2d(3, 6, 3), BatchNorm(6))" in text, text
+    assert ("self.down1 = nn.Sequential(" in text) is short and (text.count("(nn.Module)") == 1) is short, text
+
+
+@pytest.mark.parametrize(
+    ("second", "short"), [("", True), ("Normalization(mean=[2.0, 2.5, 3.0], variance=[4.0, 4.0, 1.0]), ", False)]
+)
+def test_one_normalization_has_a_mean_and_a_std(bench: Bench, second: str, short: bool) -> None:
+    first = "Normalization(mean=[1.5, 2.5, 3.5], variance=[4.0, 4.0, 9.0], name='start')"
+    text = written(bench, f"{first}, {second}Flatten(), Dense(2)", (4, 4, 3)).text.text
+    assert ("(x - self.mean) / self.std" in text) is short and ("self.start_std" in text) is not short, text
+
+
+PERCEPTRON = (
+    "lambda x: (lambda f: Dense(2)(GlobalAveragePooling2D()(f(f(f(x, 0), 1), 2))))(lambda x, b: Add()([x, Dense(4, name"
+    "=f'block{b}_NAME_2')(Dense(8, activation='relu', name=f'block{b}_NAME_1')(Conv2D(4, 3, padding='same', name=f'block{b}_first')(x)))]))"
+)
+
+
+@pytest.mark.parametrize(("name", "kept"), [("pointwise_conv", False), ("mix", True)])
+def test_a_linear_layer_is_not_called_a_convolution(bench: Bench, name: str, kept: bool) -> None:
+    text = written(bench, PERCEPTRON.replace("NAME", name), (8, 8, 4)).text.text
+    assert ("self.fc1 = nn.Linear(" in text) is not kept and (f"self.{name}_1" in text) is kept, text

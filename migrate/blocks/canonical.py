@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from converters.graph import Call, Graph, Tree, Value, map_tree, values
 from migrate.blocks.layout import channels_first_sums
+from migrate.blocks.norms import channel_norms
 
 COMMUTATIVE = {"+", "*"}
 CHEAP = ("size", "attribute")
@@ -19,7 +20,7 @@ CHEAP = ("size", "attribute")
 def canonical(graph: Graph) -> Graph:
     """The same graph in canonical order, nested models included; modules in order of use."""
     modules = tuple(replace(m, graph=canonical(m.graph)) if m.graph is not None else m for m in graph.modules)
-    return arranged(channels_first_sums(replace(graph, modules=modules)))
+    return arranged(channel_norms(channels_first_sums(replace(graph, modules=modules))))
 
 
 def arranged(graph: Graph) -> Graph:
