@@ -371,3 +371,15 @@ PERCEPTRON = (
 def test_a_linear_layer_is_not_called_a_convolution(bench: Bench, name: str, kept: bool) -> None:
     text = written(bench, PERCEPTRON.replace("NAME", name), (8, 8, 4)).text.text
     assert ("self.fc1 = nn.Linear(" in text) is not kept and (f"self.{name}_1" in text) is kept, text
+
+
+DROPPED = "lambda x: Dense(2)(Flatten()(Add()([x, Dropout(0.5, noise_shape=(None, 1, 1, 1))(Conv2D(3, 1)(x))]){}))"
+ROWS = "Dropout(0.5, noise_shape=(None, 1))(Flatten()"
+
+
+@pytest.mark.parametrize(("model", "one"), [(DROPPED, True), (DROPPED.replace("(Flatten()", f"({ROWS}"), False)])
+def test_a_local_class_is_written_for_the_rank_that_it_has(bench: Bench, model: str, one: bool) -> None:
+    text = written(bench, model.format("" if one else ")"), (4, 4, 3)).text.text
+    assert text.count("StochasticDepth(0.5)") == (1 if one else 2)
+    assert ("x.new_empty(x.shape[0], 1, 1, 1).bernoulli_" in text) is one, text
+    assert ("x.new_empty(x.shape[0], *[1] * (x.ndim - 1)).bernoulli_" in text) is not one, text
