@@ -383,3 +383,27 @@ def test_a_local_class_is_written_for_the_rank_that_it_has(bench: Bench, model: 
     assert text.count("StochasticDepth(0.5)") == (1 if one else 2)
     assert ("x.new_empty(x.shape[0], 1, 1, 1).bernoulli_" in text) is one, text
     assert ("x.new_empty(x.shape[0], *[1] * (x.ndim - 1)).bernoulli_" in text) is not one, text
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "told"),
+    [
+        ("Rescaling(1 / 255), Conv2D(4, 3), Flatten()", (8, 8, 3), True),
+        ("Rescaling(1 / 127.5, offset=-1), Conv2D(4, 3), Flatten()", (8, 8, 3), True),
+        ("Rescaling(1 / 127.5, offset=-1), Conv2D(4, 3), Flatten()", (None, None, 3), True),
+        ("Rescaling(1 / 127.5), Conv2D(4, 3), Flatten()", (8, 8, 3), False),
+        ("Rescaling(1 / 127.5, offset=-2), Conv2D(4, 3), Flatten()", (8, 8, 3), False),
+        ("Rescaling(1 / 128), Conv2D(4, 3), Flatten()", (8, 8, 3), False),
+        ("Rescaling(1 / 255), Conv2D(4, 3), Flatten()", (8, 8, 1), False),  # one channel: anything
+        ("ZeroPadding2D(1), Rescaling(1 / 255), Conv2D(4, 3), Flatten()", (8, 8, 3), False),  # not at once
+        ("Rescaling(1 / 255), Dense(4), Flatten()", (3, 8, 5), False),  # three rows
+        ("lambda x: Add()([Rescaling(1 / 255)(x), x])", (8, 8, 3), False),
+    ],
+)
+def test_the_range_of_images_is_told_where_it_is_certain(
+    bench: Bench, model: str, shape: tuple[int | None, ...], told: bool
+) -> None:
+    model = model.replace("Flatten()", "GlobalAveragePooling2D()")
+    text = written(bench, model, shape).text.text
+    size = "8, 8" if shape[0] else "H, W"
+    assert (f'"""Images (N, 3, {size}) in 0..255 -> (N, 4)."""' in text) is told and ("0..255" in text) is told, text

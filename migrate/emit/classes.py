@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from converters.graph import Function, Graph, Module, Value, values
+from converters.arrangement import Perm
+from converters.graph import Call, Function, Graph, Module, Value, values
 from converters.weights import Constant
 from migrate.blocks.activations import CHOSEN
 from migrate.blocks.expressions import Parameter, Share
@@ -31,6 +32,7 @@ GROWING_AT_LEAST = 3
 INDEX = "i"  # counts the blocks of a network
 WRITTEN_AT_MOST = 90  # columns of the parts of an nn.Sequential, up to which two that are alike are written twice
 TYPES_AT_MOST = 6
+COLORS, IMAGES = 3, Perm((0, 3, 1, 2))  # channels of an image, and how the axes of Keras lie
 FLOAT, INT, BOOL = "float", "int", "bool"
 
 
@@ -277,7 +279,31 @@ def _docstring(graph: Graph, arguments: list[str], head: Head) -> str:
     keys = output_keys(graph.outputs) or (makers_of_outputs(graph) if len(made) <= TYPES_AT_MOST else [])
     if keys:
         made = [f"{prose(key)} {text}" for key, text in zip(keys, made, strict=True)]
-    return interface([shape_text(v) for v in values(graph.inputs)], made, arguments)
+    return interface([_taken(v, graph) for v in values(graph.inputs)], made, arguments)
+
+
+def _taken(value: Value, graph: Graph) -> str:
+    """The shape of an input; of images whose range the model's first step tells, with that range."""
+    shape = shape_text(value)
+    return f"Images {shape} in 0..255" if value == graph.inputs and _is_of_bytes(value, graph) else shape
+
+
+def _is_of_bytes(value: Value, graph: Graph) -> bool:
+    """Whether all that a model does with images of three channels is to take x / 255, or x / 127.5 - 1."""
+    if value.arrangement != IMAGES or value.sizes[1] != COLORS or not value.dtype.startswith("float"):
+        return False
+    reader = _only_reader(value, graph)
+    if reader is None or reader.target != "/" or reader.args[0] != value:
+        return False
+    after = _only_reader(reader.outputs, graph)
+    return reader.args[1] == 255 or (
+        reader.args[1] == 127.5 and after is not None and after.target == "-" and after.args == (reader.outputs, 1)
+    )
+
+
+def _only_reader(value: Value, graph: Graph) -> Call | None:
+    readers = [call for call in graph.nodes if isinstance(call, Call) and value in call.operands]
+    return readers[0] if len(readers) == 1 and graph.uses()[value] == 1 else None
 
 
 def interface(inputs: list[str], outputs: list[str], arguments: list[str]) -> str:
