@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from converters.arrangement import Perm
 from converters.errors import UserError
 from converters.graph import Graph
 from converters.local import padding
@@ -287,3 +288,129 @@ def test_steps_are_those_that_were_stated(bench: Bench) -> None:
         bench, "TimeDistributed(BatchNormalization()), TimeDistributed(LayerNormalization())", (None, 3)
     ).text.text
     assert "self.ln(self.bn(x.flatten(0, 1))).unflatten(0, (-1, x.shape[1]))" in text, text
+
+
+# Five blocks, each the sum of its input and what is left of a convolution; `R` is the rate of block b.
+DEEP = (
+    "lambda x: (lambda f: Dense(2)(GlobalAveragePooling2D()(f(f(f(f(f(x, 0), 1), 2), 3), 4))))(lambda x, b: (lambda y: "
+    "Add()([x, Dropout(R, noise_shape=(None, 1, 1, 1))(y) if R else y]))(BatchNormalization()(Conv2D(8, 1)(Activation("
+    "'relu')(BatchNormalization()(Conv2D(8, 3, padding='same')(x)))))))"
+)
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [
+        ("0.3 * b / 5", "drop=0.3 * i / 5) for i in range(1, 5))"),
+        ("0.3 * (b + 1) / 5", "drop=0.3 * i / 5) for i in range(1, 6))"),
+        ("0.3 * b / 5 * (b != 2)", "drop=0.3 * i / 5) for i in range(3, 5))"),
+        ("(0, 0.1, 0.2, 0.15, 0.3)[b]", "drop=0.15)"),
+        ("0.3 * b / 5 + (1e-15 if b == 2 else 0)", "drop=0.12)"),  # other floats: no rule gives them
+    ],
+)
+def test_a_rate_that_grows_with_the_depth_is_a_rule(bench: Bench, rate: str, text: str) -> None:
+    done = written(bench, DEEP.replace("R", f"({rate})"), (8, 8, 8))
+    assert not done.refused
+    assert text in done.text.text, done.text.text
+
+
+def test_a_rule_gives_the_very_floats_of_the_file(bench: Bench) -> None:
+    done = written(bench, DEEP.replace("R", "(0.7 * b / 5)"), (8, 8, 8))
+    rates = [part.p for part in done.model.modules() if type(part).__name__ == "StochasticDepth"]
+    assert rates == [0.7 * b / 5 for b in range(1, 5)] and rates != [round(rate, 12) for rate in rates]
+
+
+@pytest.mark.parametrize(
+    ("after", "images"),
+    [
+        ("Conv2D(5, 3)", True),
+        ("Dense(5)", False),  # wants the channels last, as the LayerNorm has them
+        ("lambda y: Concatenate()([Conv2D(5, 1)(y), Dense(3)(y)])", False),  # one of two does
+    ],
+)
+def test_a_layer_norm_between_convolutions_is_one_of_images(bench: Bench, after: str, images: bool) -> None:
+    model = f"lambda x: Flatten()(({after})(LayerNormalization(epsilon=1e-6)(Conv2D(4, 3)(x))))"
+    done = written(bench, model, (8, 8, 3))
+    text = done.text.text
+    assert ("LayerNorm2d(4, eps=1e-6)" in text) is images and ("nn.LayerNorm(4, eps=1e-6)" in text) is not images, text
+    if images:
+        tensors = graph_of(bench, model, (8, 8, 3)).tensors.items()
+        assert [v.arrangement for k, v in tensors if k.name.startswith("layer_norm")] == [Perm((0, 3, 1, 2))]
+        names = flat_names(done.graph, done.graph, done.names)
+        with pytest.raises(UserError, match=r"does not do what was converted|cannot be run"):
+            check(text.replace(".permute(0, 3, 1, 2)", ".permute(0, 3, 2, 1)"), done.graph, names)
+
+
+NESTED = (
+    "lambda x: Dense(2)(Flatten()(keras.Sequential([Conv2D(4, 3{}), BatchNormalization(){}], name='down_block_1')("
+    "keras.Sequential([Conv2D(6, 3), BatchNormalization()], name='down_block_0')(x))))"
+)
+
+
+@pytest.mark.parametrize(
+    ("option", "more", "short"),
+    [("", "", True), (", activation='tanh'", "", False), ("", ", BatchNormalization(trainable=False)", False)],
+)
+def test_a_nested_model_of_a_few_layers_needs_no_class(bench: Bench, option: str, more: str, short: bool) -> None:
+    done = written(bench, NESTED.format(option, more), (9, 9, 3))
+    text = done.text.text
+    assert not done.refused
+    assert "self.down0 = nn.Sequential(nn.Conv2d(3, 6, 3), BatchNorm(6))" in text, text
+    assert ("self.down1 = nn.Sequential(" in text) is short and (text.count("(nn.Module)") == 1) is short, text
+
+
+@pytest.mark.parametrize(
+    ("second", "short"), [("", True), ("Normalization(mean=[2.0, 2.5, 3.0], variance=[4.0, 4.0, 1.0]), ", False)]
+)
+def test_one_normalization_has_a_mean_and_a_std(bench: Bench, second: str, short: bool) -> None:
+    first = "Normalization(mean=[1.5, 2.5, 3.5], variance=[4.0, 4.0, 9.0], name='start')"
+    text = written(bench, f"{first}, {second}Flatten(), Dense(2)", (4, 4, 3)).text.text
+    assert ("(x - self.mean) / self.std" in text) is short and ("self.start_std" in text) is not short, text
+
+
+PERCEPTRON = (
+    "lambda x: (lambda f: Dense(2)(GlobalAveragePooling2D()(f(f(f(x, 0), 1), 2))))(lambda x, b: Add()([x, Dense(4, name"
+    "=f'block{b}_NAME_2')(Dense(8, activation='relu', name=f'block{b}_NAME_1')(Conv2D(4, 3, padding='same', name=f'block{b}_first')(x)))]))"
+)
+
+
+@pytest.mark.parametrize(("name", "kept"), [("pointwise_conv", False), ("mix", True)])
+def test_a_linear_layer_is_not_called_a_convolution(bench: Bench, name: str, kept: bool) -> None:
+    text = written(bench, PERCEPTRON.replace("NAME", name), (8, 8, 4)).text.text
+    assert ("self.fc1 = nn.Linear(" in text) is not kept and (f"self.{name}_1" in text) is kept, text
+
+
+DROPPED = "lambda x: Dense(2)(Flatten()(Add()([x, Dropout(0.5, noise_shape=(None, 1, 1, 1))(Conv2D(3, 1)(x))]){}))"
+ROWS = "Dropout(0.5, noise_shape=(None, 1))(Flatten()"
+
+
+@pytest.mark.parametrize(("model", "one"), [(DROPPED, True), (DROPPED.replace("(Flatten()", f"({ROWS}"), False)])
+def test_a_local_class_is_written_for_the_rank_that_it_has(bench: Bench, model: str, one: bool) -> None:
+    text = written(bench, model.format("" if one else ")"), (4, 4, 3)).text.text
+    assert text.count("StochasticDepth(0.5)") == (1 if one else 2)
+    assert ("x.new_empty(x.shape[0], 1, 1, 1).bernoulli_" in text) is one, text
+    assert ("x.new_empty(x.shape[0], *[1] * (x.ndim - 1)).bernoulli_" in text) is not one, text
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "told"),
+    [
+        ("Rescaling(1 / 255), Conv2D(4, 3), Flatten()", (8, 8, 3), True),
+        ("Rescaling(1 / 127.5, offset=-1), Conv2D(4, 3), Flatten()", (8, 8, 3), True),
+        ("Rescaling(1 / 127.5, offset=-1), Conv2D(4, 3), Flatten()", (None, None, 3), True),
+        ("Rescaling(1 / 127.5), Conv2D(4, 3), Flatten()", (8, 8, 3), False),
+        ("Rescaling(1 / 127.5, offset=-2), Conv2D(4, 3), Flatten()", (8, 8, 3), False),
+        ("Rescaling(1 / 128), Conv2D(4, 3), Flatten()", (8, 8, 3), False),
+        ("Rescaling(1 / 255), Conv2D(4, 3), Flatten()", (8, 8, 1), False),  # one channel: anything
+        ("ZeroPadding2D(1), Rescaling(1 / 255), Conv2D(4, 3), Flatten()", (8, 8, 3), False),  # not at once
+        ("Rescaling(1 / 255), Dense(4), Flatten()", (3, 8, 5), False),  # three rows
+        ("lambda x: Add()([Rescaling(1 / 255)(x), x])", (8, 8, 3), False),
+    ],
+)
+def test_the_range_of_images_is_told_where_it_is_certain(
+    bench: Bench, model: str, shape: tuple[int | None, ...], told: bool
+) -> None:
+    model = model.replace("Flatten()", "GlobalAveragePooling2D()")
+    text = written(bench, model, shape).text.text
+    size = "8, 8" if shape[0] else "H, W"
+    assert (f'"""Images (N, 3, {size}) in 0..255 -> (N, 4)."""' in text) is told and ("0..255" in text) is told, text

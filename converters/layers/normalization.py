@@ -226,7 +226,7 @@ def normalization(
         layer.constant(role, np.reshape(array, kept).transpose(x.arrangement.axes).reshape(shape))
         if array.ndim
         else float(array)
-        for role, array in (("mean", means), ("deviation", deviations))
+        for role, array in (("mean", means), ("std", deviations))
     )
     if invert:
         return layer.operator("+", m, layer.operator("*", x, d))  # type: ignore[no-any-return]  # one value

@@ -29,6 +29,13 @@ class UnscaledBatchNorm3d(nn.BatchNorm3d):
         self.weight.requires_grad_(False)
 
 
+class LayerNorm2d(nn.LayerNorm):
+    """LayerNorm over the channels of images (N, C, H, W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
 class BatchNorm(nn.Module):
     """BatchNorm over axis 1 that keeps the biased variance of a batch, as Keras does; nn.BatchNorm: the unbiased."""
 

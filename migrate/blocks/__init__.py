@@ -15,7 +15,7 @@ from migrate.blocks.families import cells, families
 from migrate.blocks.forks import forks
 from migrate.blocks.gates import gates
 from migrate.blocks.instances import replaced
-from migrate.blocks.models import alike_models
+from migrate.blocks.models import alike_models, chained_models
 from migrate.blocks.outline import outline
 from migrate.blocks.pattern import Pattern, Tokens, in_order
 from migrate.blocks.singles import singles
@@ -57,7 +57,7 @@ def with_blocks(graph: Graph, *, small: bool = False) -> Graph:
     for find in steps:
         for pattern in list(find(graph, Tokens(graph.modules))):
             graph = collapsed(graph, pattern)
-    return staged(graph)
+    return staged(chained_models(graph))
 
 
 def collapsed(graph: Graph, pattern: Pattern) -> Graph:

@@ -9,26 +9,18 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from converters.graph import Call, Graph, Module, Tree, Value, map_tree, values
+from converters.graph import Call, Graph, Tree, Value, map_tree, values
 from migrate.blocks.layout import channels_first_sums
+from migrate.blocks.norms import channel_norms
 
 COMMUTATIVE = {"+", "*"}
 CHEAP = ("size", "attribute")
-DROPPING = ("Dropout", "StochasticDepth")
 
 
 def canonical(graph: Graph) -> Graph:
     """The same graph in canonical order, nested models included; modules in order of use."""
-    modules = tuple(replace(m, graph=canonical(m.graph)) if m.graph is not None else _tidied(m) for m in graph.modules)
-    return arranged(channels_first_sums(replace(graph, modules=modules)))
-
-
-def _tidied(module: Module) -> Module:
-    """A dropout rate that Keras computed (0.07500000000000001), as it was meant."""
-    drops = any(word in module.constructor for word in DROPPING)
-    if not drops or not module.args or not isinstance(module.args[0], float):
-        return module
-    return replace(module, args=(round(module.args[0], 12), *module.args[1:]))
+    modules = tuple(replace(m, graph=canonical(m.graph)) if m.graph is not None else m for m in graph.modules)
+    return arranged(channel_norms(channels_first_sums(replace(graph, modules=modules))))
 
 
 def arranged(graph: Graph) -> Graph:

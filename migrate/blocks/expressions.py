@@ -112,8 +112,29 @@ class Choice:
         return evaluate(self.then if self.test.evaluate(environment) else self.other, environment)
 
 
-Formula = Parameter | Scaled | Product | Choice
-FORMULAS = (Parameter, Scaled, Product, Choice)
+@dataclass(frozen=True)
+class Share:
+    """`0.2 * 3 / 16`: what block 3 of 16 has of something that grows with the depth of a network; or block `i`."""
+
+    total: float
+    number: int | str
+    of: int
+
+    @property
+    def value(self) -> float:
+        """As Python computes the text. Only of one block."""
+        assert isinstance(self.number, int)
+        return self.total * self.number / self.of
+
+    def evaluate(self, environment: Environment) -> Any:
+        return self.value
+
+    def __str__(self) -> str:
+        return f"{self.total} * {self.number} / {self.of}"
+
+
+Formula = Parameter | Scaled | Product | Choice | Share
+FORMULAS = (Parameter, Scaled, Product, Choice, Share)
 
 
 def evaluate(tree: Any, environment: Environment) -> Any:

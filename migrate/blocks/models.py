@@ -10,10 +10,54 @@ from migrate.blocks.pattern import Member, Pattern, Tokens, exact, shared_module
 from migrate.blocks.prefixes import layer_name
 from migrate.blocks.template import Template, Use, build
 
+CHAIN_AT_MOST = 3  # layers of a nested model that needs no class
+
+
+def chained_models(graph: Graph) -> Graph:
+    """The graph in which nested models of a few layers, one after the other, are an nn.Sequential each."""
+    modules = tuple(
+        replace(m, constructor="sequential", kwargs={}, graph=replace(m.graph, block=None, sequential=True))
+        if m.graph is not None and _is_nested_model(m.graph) and _is_chain(m.graph)
+        else m
+        for m in graph.modules
+    )
+    return replace(graph, modules=modules)
+
+
+def _is_nested_model(graph: Graph) -> bool:
+    """One of the user's, alone or alike others; no block or stage that was found."""
+    return graph.block.template.models if graph.block is not None else not graph.sequential
+
+
+def _is_chain(graph: Graph) -> bool:
+    """Whether it is nothing but layers of one input, of which there is nothing else to say than how they are made."""
+    read = graph.inputs
+    for call in graph.nodes:
+        if not isinstance(call, Call) or call.kind != "module" or call.args != (read,) or call.kwargs:
+            return False
+        read = call.outputs
+    layers = [call.target for call in graph.nodes if isinstance(call, Call)]
+    return (
+        graph.outputs == read
+        and 1 < len(layers) <= CHAIN_AT_MOST
+        and layers == [module.key for module in graph.modules]
+        and not graph.ties
+        and all(map(_is_plain, graph.modules))
+    )
+
+
+def _is_plain(module: Module) -> bool:
+    ordinary = module.graph is None and module.trainable and not module.comment
+    return ordinary and not module.frozen and not module.inference
+
 
 def alike_models(graph: Graph) -> Graph:
     """The graph in which nested models of one shape share their class."""
-    candidates = {m.key: _member(m.graph) for m in graph.modules if m.graph is not None and m.graph.block is None}
+    candidates = {
+        m.key: _member(m.graph)
+        for m in graph.modules
+        if m.graph is not None and m.graph.block is None and not m.graph.sequential
+    }
     members = {key: member for key, member in candidates.items() if member is not None}
     inner = [part for key in members for part in _inner(graph, key).modules]
     tokens = Tokens(inner)

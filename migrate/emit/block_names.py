@@ -59,7 +59,7 @@ class Namer:
         for module in graph.modules:
             self._attribute(module, first, prefix)
         numbers = Numbers(first.count)
-        ends = self._ends(graph) | hourglass(graph)
+        ends = self._ends(graph) | hourglass(graph) | _statistics(graph)
         for module in graph.modules:
             plain = self._attribute(module, numbers, prefix)
             plain = ends.get(module.key) or (without_doubles(plain) if graph.block is None else plain)
@@ -128,7 +128,8 @@ class Namer:
     def _attribute(self, module: Module, numbers: Numbers, prefix: str) -> str:
         graph = module.graph
         if graph is None or not (graph.sequential or graph.block) or module.origin:
-            return attribute_of(module, numbers, prefix)
+            name = attribute_of(module, numbers, prefix)
+            return re.sub(r"_block_?(?=\d*$)|_(?=\d+$)", "", name) if graph is not None and graph.sequential else name
         first = graph.block or graph.modules[0].graph.block  # type: ignore[union-attr]  # a stage holds blocks
         word, _, number = re.fullmatch(r"(.*?)(_?)(\d+)?", _last_word(stage_of(first.prefix))).groups()  # type: ignore[union-attr]
         if number and word in ORDINARY:
@@ -216,7 +217,8 @@ class Namer:
         if is_block and self.kind(module.graph.block.template) == GATE:  # type: ignore[union-attr]  # as seen
             return GATE
         own = identifier(template.roles.get(module.key, ""))
-        if own and not own.startswith("layer_"):
+        as_made = module.constructor == "nn.Linear" and "conv" in own.split("_")  # Keras' Dense, called a convolution
+        if own and not own.startswith("layer_") and not as_made:
             return (own,)
         if is_block:
             return self.kind(module.graph.block.template)  # type: ignore[union-attr]  # as seen
@@ -244,6 +246,13 @@ class Namer:
         readers = [c for c in template.graph.nodes if call.outputs in c.operands]  # type: ignore[union-attr]
         around = call.operands[0] in values(template.graph.inputs) and any(len(c.operands) > 1 for c in readers)  # type: ignore[union-attr]
         return "shortcut" if around else "expand" if call.operands[0] in values(template.graph.inputs) else "extra"  # type: ignore[union-attr]
+
+
+def _statistics(graph: Graph) -> dict[str, str]:
+    """`mean` and `std` for what images are normalized by, where one layer does so."""
+    held = [m for m in graph.modules if m.constructor == "buffer" and m.class_name == "Normalization"]
+    alone = len({module.key.partition(":")[0] for module in held}) == 1
+    return {module.key: module.key.rpartition(":")[2] for module in held} if alone else {}
 
 
 def _is_chain(template: Template) -> bool:

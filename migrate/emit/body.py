@@ -148,13 +148,21 @@ class Body:
         if note and note not in self.shown:
             text += f"  # {note}"
         self.shown = {note}
-        self.statements.append(Statement(text, expression.calls))
+        self.statements.append(Statement(text, tuple(self._all(expression.calls))))
 
     def _return(self) -> None:
         read = values(self.outputs)
         calls = tuple(call for value in read for call in self._operand(value).calls)
         text = self.renderer.tree(self.outputs, top=True)
-        self.statements.append(Statement(f"return {text}", calls))
+        self.statements.append(Statement(f"return {text}", tuple(self._all(calls))))
+
+    def _all(self, calls: Iterable[Call]) -> Iterator[Call]:
+        """Calls, and those within a nested model that is written as an nn.Sequential: they have no other line."""
+        for call in calls:
+            yield call
+            inner = self.modules[call.target] if call.kind == "module" else None
+            if inner is not None and inner.graph is not None and inner.graph.sequential and inner.origin:
+                yield from inner.graph.nodes  # type: ignore[misc]  # calls by now
 
     # -- expressions -------------------------------------------------------------------------------------
 

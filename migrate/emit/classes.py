@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from converters.graph import Function, Graph, Module, Value, values
+from converters.arrangement import Perm
+from converters.graph import Call, Function, Graph, Module, Value, values
 from converters.weights import Constant
 from migrate.blocks.activations import CHOSEN
-from migrate.blocks.expressions import Parameter
+from migrate.blocks.expressions import Parameter, Share
 from migrate.emit.body import LINE_LENGTH, Body, Statement
 from migrate.emit.head import Head
 from migrate.emit.layers import ONE_BIAS, flattened, makers_of_outputs, one_bias
@@ -28,8 +29,10 @@ from migrate.outputs import output_keys
 
 NUMBERS_AT_MOST = 32
 GROWING_AT_LEAST = 3
+INDEX = "i"  # counts the blocks of a network
 WRITTEN_AT_MOST = 90  # columns of the parts of an nn.Sequential, up to which two that are alike are written twice
 TYPES_AT_MOST = 6
+COLORS, IMAGES = 3, Perm((0, 3, 1, 2))  # channels of an image, and how the axes of Keras lie
 FLOAT, INT, BOOL = "float", "int", "bool"
 
 
@@ -177,9 +180,9 @@ class Writer:
         while done < len(modules):
             count, item = self._series(modules[done:])
             written = [self.construction(module) for module in modules[done : done + count]]
-            yield from (
-                [item] if item and (count > 2 or (len(modules) > 3 and len(whole) > WRITTEN_AT_MOST)) else written
-            )
+            ruled = any(isinstance(value, Share) for value in modules[done].kwargs.values())
+            worth = ruled or count > 2 or (len(modules) > 3 and len(whole) > WRITTEN_AT_MOST)
+            yield from [item] if item and worth else written
             done += count
 
     def _series(self, modules: Sequence[Module]) -> tuple[int, str]:
@@ -190,14 +193,21 @@ class Writer:
             return alike, f"*({texts[0]} for _ in range({alike}))"
         steps = [_step(one, other) for one, other in pairwise(modules)]
         growing = next((i for i, step in enumerate(steps) if step is None or step != steps[0]), len(steps)) + 1
-        if growing < GROWING_AT_LEAST or steps[0] is None:
+        if not steps or steps[0] is None:
             return 1, ""
         name, step = steps[0]
         first = modules[0].kwargs[name]
-        local = name.removeprefix("in_")
-        text = self.construction(replace(modules[0], kwargs={**modules[0].kwargs, name: Parameter(local)}))
-        stop = first + growing * step
-        return growing, f"*({text} for {local} in range({first}, {stop}, {step}))"
+        if isinstance(first, Share) and isinstance(first.number, int):
+            start, local = first.number, INDEX
+            formula: Share | Parameter = replace(first, number=INDEX)
+        else:
+            start, local = first, name.removeprefix("in_")
+            formula = Parameter(local)
+            if growing < GROWING_AT_LEAST:
+                return 1, ""
+        text = self.construction(replace(modules[0], kwargs={**modules[0].kwargs, name: formula}))
+        numbers = ", ".join(map(str, (start, start + growing * step, *([step] if step != 1 else []))))
+        return growing, f"*({text} for {local} in range({numbers}))"
 
     def train_method(self, graph: Graph) -> Iterator[str]:
         """Layers that stay in inference mode whatever the model's mode is."""
@@ -222,10 +232,12 @@ def _step(one: Module, other: Module) -> tuple[str, int] | None:
     if one.graph.block.template is not other.graph.block.template:
         return None
     names = [name for name in one.kwargs if not same_as(one.kwargs[name], other.kwargs[name])]
-    values_ = [(one.kwargs[name], other.kwargs[name]) for name in names]
-    if len(names) != 1 or any(type(v) is not int for v in values_[0]) or values_[0][1] <= values_[0][0]:
+    if len(names) != 1:
         return None
-    return names[0], values_[0][1] - values_[0][0]
+    first, second = one.kwargs[names[0]], other.kwargs[names[0]]
+    if isinstance(first, Share) and isinstance(second, Share):
+        first, second = first.number, second.number
+    return (names[0], second - first) if type(first) is type(second) is int and second > first else None
 
 
 def plain_construction(module: Module) -> str:
@@ -267,7 +279,31 @@ def _docstring(graph: Graph, arguments: list[str], head: Head) -> str:
     keys = output_keys(graph.outputs) or (makers_of_outputs(graph) if len(made) <= TYPES_AT_MOST else [])
     if keys:
         made = [f"{prose(key)} {text}" for key, text in zip(keys, made, strict=True)]
-    return interface([shape_text(v) for v in values(graph.inputs)], made, arguments)
+    return interface([_taken(v, graph) for v in values(graph.inputs)], made, arguments)
+
+
+def _taken(value: Value, graph: Graph) -> str:
+    """The shape of an input; of images whose range the model's first step tells, with that range."""
+    shape = shape_text(value)
+    return f"Images {shape} in 0..255" if value == graph.inputs and _is_of_bytes(value, graph) else shape
+
+
+def _is_of_bytes(value: Value, graph: Graph) -> bool:
+    """Whether all that a model does with images of three channels is to take x / 255, or x / 127.5 - 1."""
+    if value.arrangement != IMAGES or value.sizes[1] != COLORS or not value.dtype.startswith("float"):
+        return False
+    reader = _only_reader(value, graph)
+    if reader is None or reader.target != "/" or reader.args[0] != value:
+        return False
+    after = _only_reader(reader.outputs, graph)
+    return reader.args[1] == 255 or (
+        reader.args[1] == 127.5 and after is not None and after.target == "-" and after.args == (reader.outputs, 1)
+    )
+
+
+def _only_reader(value: Value, graph: Graph) -> Call | None:
+    readers = [call for call in graph.nodes if isinstance(call, Call) and value in call.operands]
+    return readers[0] if len(readers) == 1 and graph.uses()[value] == 1 else None
 
 
 def interface(inputs: list[str], outputs: list[str], arguments: list[str]) -> str:

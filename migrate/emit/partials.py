@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from converters.graph import Graph, Module
 from migrate.blocks.expressions import FORMULAS
+from migrate.blocks.norms import CHANNEL_NORM
 from migrate.emit.literals import literal
 
 NORMALIZATIONS = {"nn.BatchNorm1d", "nn.BatchNorm2d", "nn.BatchNorm3d", "nn.LayerNorm"}
@@ -24,8 +25,11 @@ class Partials:
     def of(graph: Graph) -> Partials:
         """For each normalization that is configured alike everywhere, and not as torch does."""
         seen: dict[str, list[dict[str, object]]] = {}
-        for module in set(written_modules(graph)):
-            if module.constructor in NORMALIZATIONS:
+        modules = set(written_modules(graph))
+        # One for images would have to be written in full beside the short one.
+        unlike = {"nn.LayerNorm"} if any(module.constructor == CHANNEL_NORM for module in modules) else set()
+        for module in modules:
+            if module.constructor in NORMALIZATIONS - unlike:
                 seen.setdefault(module.constructor, []).append(_configured(module))
         alike = {
             constructor: given[0]

@@ -28,6 +28,8 @@ IMPORTS = {
     "F": "import torch.nn.functional as F",
 }
 
+ANY_RANK = "*[1] * (x.ndim - 1)"  # in a local class: a size of 1 for each axis of `x` but the first
+
 
 @dataclass(frozen=True)
 class Place:
@@ -49,7 +51,7 @@ def source_of(graph: Graph, names: Names, title: str) -> SourceFile:
     """The whole `model.py`, formatted by ruff. `title`: what the module docstring says, one line."""
     partials = Partials.of(graph)
     classes = list(Writer(names, partials).classes(graph))
-    parts = [*(_local_source(name) for name in _locals_used(graph)), *(one.text for one in classes)]
+    parts = [*(_for_one_rank(name, graph) for name in _locals_used(graph)), *(one.text for one in classes)]
     body = "\n\n\n".join(parts)
     said = "\n".join(partials.lines())
     imports = _imports(f"{said}\n{body}")
@@ -119,6 +121,26 @@ def _line(name: str) -> int:
 
 def _local_source(name: str) -> str:
     return textwrap.dedent(inspect.getsource(local.find(name))).strip()
+
+
+def _for_one_rank(name: str, graph: Graph) -> str:
+    """The text of a local class, its sizes written out where all that it is given has one rank."""
+    text, ranks = _local_source(name), set(_ranks(graph, f"local.{name}"))
+    rank = ranks.pop() if len(ranks) == 1 else 0
+    return text.replace(ANY_RANK, ", ".join(["1"] * (rank - 1))) if rank > 1 else text
+
+
+def _ranks(graph: Graph, constructor: str) -> Iterator[int]:
+    """Of what the modules of one class are given; 0 where a module's call is not to be seen."""
+    for module in graph.modules:
+        if module.graph is not None:
+            inner = module.graph.block.template.graph if module.graph.block is not None else module.graph
+            yield from _ranks(inner, constructor)
+        elif module.constructor == constructor:
+            found = [
+                call.operands[0].rank for call in graph.nodes if isinstance(call, Call) and call.target == module.key
+            ]
+            yield from found or [0]
 
 
 def _imports(body: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from converters.errors import UserError
 from converters.graph import Graph
 from migrate.blocks import forms
+from migrate.blocks.rates import rounded, with_rules
 from migrate.emit.names import Names, assign_names, flat_names
 from migrate.emit.selfcheck import check
 from migrate.emit.source import SourceFile, locals_used, source_of
@@ -34,16 +35,16 @@ def write(flat: Graph, class_name: str, title: str, *, blocks: bool = True) -> W
     Every form is checked against the flat graph, of which the block stage knows nothing.
     """
     texts = []
-    for form in candidates(flat, blocks=blocks):
+    for form, base in candidates(flat, blocks=blocks):
         names = assign_names(form, class_name, locals_used(form))
-        texts.append((source_of(form, names, title), form, names))
+        texts.append((source_of(form, names, title), form, base, names))
     failed: list[UserError] = []
     # Blocks say what repeats, and may take some lines for that: what is added to the model later comes as a block.
-    worth = [WORTH if form is flat else UNITS if number else 1 for number, (_, form, _) in enumerate(texts)]
+    worth = [WORTH if form is base else UNITS if number else 1 for number, (_, form, base, _) in enumerate(texts)]
     order = sorted(range(len(texts)), key=lambda number: _lines(texts[number][0].text) * worth[number])
-    for text, form, names in (texts[number] for number in order):
+    for text, form, base, names in (texts[number] for number in order):
         try:
-            model = check(text.text, flat, flat_names(flat, form, names))
+            model = check(text.text, base, flat_names(base, form, names))
             return Written(text, form, names, model, tuple(map(str, failed)))
         except UserError as error:
             failed.append(error)
@@ -58,8 +59,12 @@ def _lines(text: str) -> int:
     return len(text.splitlines())
 
 
-def candidates(flat: Graph, *, blocks: bool) -> Iterator[Graph]:
-    """The forms of a graph, the most readable first."""
+def candidates(flat: Graph, *, blocks: bool) -> Iterator[tuple[Graph, Graph]]:
+    """The forms of a graph, the most readable first; of each the flat graph, with the dropout rates that it states."""
+    plain = rounded(flat)
     if blocks:
-        yield from forms(flat)
-    yield flat
+        ruled = [with_rules(form, flat) for form in forms(flat)]
+        others = list(forms(plain)) if None in ruled else []
+        for number, form in enumerate(ruled):
+            yield (form, flat) if form is not None else (others[number], plain)
+    yield plain, plain
