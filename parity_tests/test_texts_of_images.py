@@ -85,7 +85,25 @@ def test_blocks_that_the_user_names_are_one_class_with_a_depth(bench: Bench) -> 
     done = written(bench, blocks_of((2, 2, 3, 3, 3), NAMED), (32, 32, 3))
     assert not done.refused
     assert "ConvBlock(8, 12, depth=3)" in done.text.text, done.text.text
-    assert "range(depth - 1)" in done.text.text, done.text.text
+    assert "layers += [nn.Conv2d(in_channels, out_channels, 3, padding=1), nn.ReLU()]" in done.text.text, done.text.text
+    assert "            in_channels = out_channels\n        self.convs = nn.Sequential(*layers)" in done.text.text
+    assert all(f"block2.convs.{place}.weight" in done.model.state_dict() for place in (0, 2, 4))
+
+
+def test_the_width_that_another_layer_reads_too_is_kept_in_the_loop(bench: Bench) -> None:
+    normed = f"*[layer for b, d in enumerate((2, 2, 3, 3, 3)) for layer in (BatchNormalization({NAMED.format(8)}), *["
+    model = blocks_of((2, 2, 3, 3, 3), NAMED)
+    model = model.replace(model[: model.index("[Conv2D")], normed[:-1])
+    text = written(bench, model, (32, 32, 3)).text.text
+    assert "        channels = in_channels\n        layers: list[nn.Module] = []\n" in text, text
+    assert "            channels = out_channels\n" in text and "BatchNorm2d(in_channels" in text, text
+
+
+def test_copies_that_differ_in_more_than_what_they_read_are_no_loop(bench: Bench) -> None:
+    text = written(
+        bench, blocks_of((2, 2, 3, 3, 3), NAMED).replace("3, padding", "3 + 2 * (not i), padding"), (32, 32, 3)
+    )
+    assert "range(depth - 1)" in text.text.text and "layers" not in text.text.text, text.text.text
 
 
 @pytest.mark.parametrize(("depths", "name"), [((3, 3, 3, 3, 3), NAMED), ((2, 2, 3, 3, 3), "name=None and '{}'")])
