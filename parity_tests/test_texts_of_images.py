@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from converters.errors import UserError
 from converters.graph import Graph
@@ -130,17 +131,31 @@ SEPARABLE = (
 )
 
 
-def test_poolings_that_pad_in_two_ways_are_one(bench: Bench) -> None:
+def test_poolings_at_even_and_odd_sizes_are_written_for_all(bench: Bench) -> None:
     """Sizes 35, 18, 9: the second one is even."""
     done = written(bench, SEPARABLE, (35, 35, 4))
     text = done.text.text
     assert not done.refused
-    assert "padding=0 if ceil_mode else 1, ceil_mode=ceil_mode)" in text and "(8, 12, ceil_mode=True)" in text, text
+    assert "max_pool_same(" in text and "stride=2)" in text and "ceil_mode" not in text, text
     assert "self.shortcut(x)" in text and "-> (N, out_channels, ceil(H / 2), ceil(W / 2))." in text, text
     flat = graph_of(bench, SEPARABLE, (35, 35, 4))
     with pytest.raises(UserError, match=r"does not do what was converted|cannot be run"):
-        check(text.replace("12, ceil_mode=True)", "12)"), flat, flat_names(flat, done.graph, done.names))
-    assert "ceil_mode" not in written(bench, SEPARABLE, (33, 33, 4)).text.text  # 33, 17, 9: all odd
+        check(text.replace("kernel - stride", "kernel - 1"), flat, flat_names(flat, done.graph, done.names))
+    for size in (33, 32):  # 33, 17, 9 are all odd, 32, 16, 8 all even: what PyTorch has says it
+        assert "max_pool_same" not in written(bench, SEPARABLE, (size, size, 4)).text.text
+
+
+def test_a_pooling_that_may_be_valid_keeps_its_padding(bench: Bench) -> None:
+    """Windows of 2 at a stride of 2: at an even size `same` and `valid` are one, so that a flag tells the odd size."""
+    done = written(bench, SEPARABLE.replace("MaxPooling2D(3", "MaxPooling2D(2"), (34, 34, 4))  # 34, 17, 9
+    assert not done.refused
+    assert "def max_pool_same" not in done.text.text and "nn.MaxPool2d(2, ceil_mode=ceil_mode)" in done.text.text
+
+
+@pytest.mark.parametrize(("pool", "short"), [("3, strides=2", True), ("2, strides=3", False), ("(3, 2)", False)])
+def test_a_pooling_of_open_sizes_has_one_name(bench: Bench, pool: str, short: bool) -> None:
+    text = written(bench, f"MaxPooling2D({pool}, padding='same'), Conv2D(2, 1)", (None, None, 3)).text.text
+    assert ("max_pool_same(x, 3, stride=2)" in text) is short and ("pad_same(x, (" in text) is not short, text
 
 
 ENDS = "lambda x: (lambda f: Dense(2)(GlobalAveragePooling2D()({}(f(f(f(Conv2D(4, 3, name='Conv1')(x))))))))(lambda x: Add()([x, Conv2D(4, 3, padding='same')(Activation('relu')(BatchNormalization()(x)))]))"
@@ -191,6 +206,8 @@ def test_the_short_way_pads_as_the_long_one_does() -> None:
             x = torch.randn(1, 2, height, width)
             long = padding.pad_same(x, (kernel, kernel), (stride, stride))
             assert torch.equal(padding.pad_image(x, kernel, stride), long)
+            below = padding.pad_same(-x.exp(), (kernel, kernel), (stride, stride), float("-inf"))
+            assert torch.equal(padding.max_pool_same(-x.exp(), kernel, stride), F.max_pool2d(below, kernel, stride))
 
 
 # Each of five convolutions in a sum with its input, where stride and width allow that; `K` is the kernel of layer i.

@@ -36,7 +36,7 @@ NOTES = {
 # What Keras does where PyTorch's `padding` pads both sides alike.
 ONE_SIDE = "{when}Keras pads {what} at the bottom and right only: padding=1 would shift every window."
 UNEVEN = "{when}Keras pads {what} by {more} at the bottom and right than on top and left."
-CUT = 'Keras "same" on an even size pads bottom and right only, as ceil_mode does.'
+CUT = 'Keras "same" pads an odd size at the bottom and right only, as ceil_mode does.'
 
 
 def block_class(writer: Writer, template: Template) -> ClassText:
