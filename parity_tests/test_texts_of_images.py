@@ -158,6 +158,15 @@ def test_a_pooling_of_open_sizes_has_one_name(bench: Bench, pool: str, short: bo
     assert ("max_pool_same(x, 3, stride=2)" in text) is short and ("pad_same(x, (" in text) is not short, text
 
 
+def test_a_layer_stays_with_its_activation_on_one_line(bench: Bench) -> None:
+    """What is too deep is cut before the convolution, not behind its normalization."""
+    unit = "Conv2D(4, 3, strides=2, padding='same', use_bias=False), BatchNormalization(), ReLU()"
+    text = written(
+        bench, f"Rescaling(1 / 127.5, -1.0), {unit}, GlobalAveragePooling2D(), Dense(2)", (None, None, 3)
+    ).text.text
+    assert "x = F.relu(self.bn(self.conv(pad_image(x, 3, 2))), inplace=True)" in text, text
+
+
 ENDS = "lambda x: (lambda f: Dense(2)(GlobalAveragePooling2D()({}(f(f(f(Conv2D(4, 3, name='Conv1')(x))))))))(lambda x: Add()([x, Conv2D(4, 3, padding='same')(Activation('relu')(BatchNormalization()(x)))]))"
 
 
