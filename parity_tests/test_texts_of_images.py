@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from converters.arrangement import Perm
 from converters.errors import UserError
@@ -86,7 +87,25 @@ def test_blocks_that_the_user_names_are_one_class_with_a_depth(bench: Bench) -> 
     done = written(bench, blocks_of((2, 2, 3, 3, 3), NAMED), (32, 32, 3))
     assert not done.refused
     assert "ConvBlock(8, 12, depth=3)" in done.text.text, done.text.text
-    assert "range(depth - 1)" in done.text.text, done.text.text
+    assert "layers += [nn.Conv2d(in_channels, out_channels, 3, padding=1), nn.ReLU()]" in done.text.text, done.text.text
+    assert "            in_channels = out_channels\n        self.convs = nn.Sequential(*layers)" in done.text.text
+    assert all(f"block2.convs.{place}.weight" in done.model.state_dict() for place in (0, 2, 4))
+
+
+def test_the_width_that_another_layer_reads_too_is_kept_in_the_loop(bench: Bench) -> None:
+    normed = f"*[layer for b, d in enumerate((2, 2, 3, 3, 3)) for layer in (BatchNormalization({NAMED.format(8)}), *["
+    model = blocks_of((2, 2, 3, 3, 3), NAMED)
+    model = model.replace(model[: model.index("[Conv2D")], normed[:-1])
+    text = written(bench, model, (32, 32, 3)).text.text
+    assert "        channels = in_channels\n        layers: list[nn.Module] = []\n" in text, text
+    assert "            channels = out_channels\n" in text and "BatchNorm2d(in_channels" in text, text
+
+
+def test_copies_that_differ_in_more_than_what_they_read_are_no_loop(bench: Bench) -> None:
+    text = written(
+        bench, blocks_of((2, 2, 3, 3, 3), NAMED).replace("3, padding", "3 + 2 * (not i), padding"), (32, 32, 3)
+    )
+    assert "range(depth - 1)" in text.text.text and "layers" not in text.text.text, text.text.text
 
 
 @pytest.mark.parametrize(("depths", "name"), [((3, 3, 3, 3, 3), NAMED), ((2, 2, 3, 3, 3), "name=None and '{}'")])
@@ -113,17 +132,40 @@ SEPARABLE = (
 )
 
 
-def test_poolings_that_pad_in_two_ways_are_one(bench: Bench) -> None:
+def test_poolings_at_even_and_odd_sizes_are_written_for_all(bench: Bench) -> None:
     """Sizes 35, 18, 9: the second one is even."""
     done = written(bench, SEPARABLE, (35, 35, 4))
     text = done.text.text
     assert not done.refused
-    assert "padding=0 if ceil_mode else 1, ceil_mode=ceil_mode)" in text and "(8, 12, ceil_mode=True)" in text, text
+    assert "max_pool_same(" in text and "stride=2)" in text and "ceil_mode" not in text, text
     assert "self.shortcut(x)" in text and "-> (N, out_channels, ceil(H / 2), ceil(W / 2))." in text, text
     flat = graph_of(bench, SEPARABLE, (35, 35, 4))
     with pytest.raises(UserError, match=r"does not do what was converted|cannot be run"):
-        check(text.replace("12, ceil_mode=True)", "12)"), flat, flat_names(flat, done.graph, done.names))
-    assert "ceil_mode" not in written(bench, SEPARABLE, (33, 33, 4)).text.text  # 33, 17, 9: all odd
+        check(text.replace("kernel - stride", "kernel - 1"), flat, flat_names(flat, done.graph, done.names))
+    for size in (33, 32):  # 33, 17, 9 are all odd, 32, 16, 8 all even: what PyTorch has says it
+        assert "max_pool_same" not in written(bench, SEPARABLE, (size, size, 4)).text.text
+
+
+def test_a_pooling_that_may_be_valid_keeps_its_padding(bench: Bench) -> None:
+    """Windows of 2 at a stride of 2: at an even size `same` and `valid` are one, so that a flag tells the odd size."""
+    done = written(bench, SEPARABLE.replace("MaxPooling2D(3", "MaxPooling2D(2"), (34, 34, 4))  # 34, 17, 9
+    assert not done.refused
+    assert "def max_pool_same" not in done.text.text and "nn.MaxPool2d(2, ceil_mode=ceil_mode)" in done.text.text
+
+
+@pytest.mark.parametrize(("pool", "short"), [("3, strides=2", True), ("2, strides=3", False), ("(3, 2)", False)])
+def test_a_pooling_of_open_sizes_has_one_name(bench: Bench, pool: str, short: bool) -> None:
+    text = written(bench, f"MaxPooling2D({pool}, padding='same'), Conv2D(2, 1)", (None, None, 3)).text.text
+    assert ("max_pool_same(x, 3, stride=2)" in text) is short and ("pad_same(x, (" in text) is not short, text
+
+
+def test_a_layer_stays_with_its_activation_on_one_line(bench: Bench) -> None:
+    """What is too deep is cut before the convolution, not behind its normalization."""
+    unit = "Conv2D(4, 3, strides=2, padding='same', use_bias=False), BatchNormalization(), ReLU()"
+    text = written(
+        bench, f"Rescaling(1 / 127.5, -1.0), {unit}, GlobalAveragePooling2D(), Dense(2)", (None, None, 3)
+    ).text.text
+    assert "x = F.relu(self.bn(self.conv(pad_image(x, 3, 2))), inplace=True)" in text, text
 
 
 ENDS = "lambda x: (lambda f: Dense(2)(GlobalAveragePooling2D()({}(f(f(f(Conv2D(4, 3, name='Conv1')(x))))))))(lambda x: Add()([x, Conv2D(4, 3, padding='same')(Activation('relu')(BatchNormalization()(x)))]))"
@@ -174,6 +216,8 @@ def test_the_short_way_pads_as_the_long_one_does() -> None:
             x = torch.randn(1, 2, height, width)
             long = padding.pad_same(x, (kernel, kernel), (stride, stride))
             assert torch.equal(padding.pad_image(x, kernel, stride), long)
+            below = padding.pad_same(-x.exp(), (kernel, kernel), (stride, stride), float("-inf"))
+            assert torch.equal(padding.max_pool_same(-x.exp(), kernel, stride), F.max_pool2d(below, kernel, stride))
 
 
 # Each of five convolutions in a sum with its input, where stride and width allow that; `K` is the kernel of layer i.

@@ -12,6 +12,7 @@ from converters.layers.convolution import DataFormat, Sizes, Window, spread
 from converters.registry import converts
 
 Padding = Literal["valid", "same"]
+IMAGE = 2  # spatial axes
 
 
 @converts("layers.MaxPooling1D", "layers.MaxPooling2D", "layers.MaxPooling3D", layout=SPATIAL)
@@ -28,12 +29,15 @@ def max_pooling(
     window = Window(x, pool_size, strides or pool_size, 1, padding)
     pairs = window.pairs()
     more = _padding(window, pairs)
+    kernel, stride = compact(window.kernel), compact(window.stride)
+    if pairs is None and window.rank == IMAGE and type(kernel) is type(stride) is int and kernel >= stride:
+        return layer.function("local.max_pool_same", x, kernel, stride=stride)  # type: ignore[no-any-return]  # one value
     if pairs is None:
         x = layer.function("local.pad_same", x, window.kernel, window.stride, float("-inf"))
     elif more is None:
         x = layer.function("F.pad", x, pad.for_pad(pairs), value=float("-inf"))
     target = f"F.max_pool{window.rank}d"
-    return layer.function(target, x, compact(window.kernel), **_stride(window), **(more or {}))  # type: ignore[no-any-return]  # one value
+    return layer.function(target, x, kernel, **_stride(window), **(more or {}))  # type: ignore[no-any-return]  # one value
 
 
 @converts("layers.AveragePooling1D", "layers.AveragePooling2D", "layers.AveragePooling3D", layout=SPATIAL)

@@ -25,3 +25,10 @@ def average_pool_same(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...
     pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[len(kernel) - 1]
     inside = pad_same(torch.ones_like(x[:1, :1]), kernel, stride)
     return pool(pad_same(x, kernel, stride), kernel, stride) / pool(inside, kernel, stride)
+
+
+def max_pool_same(x: Tensor, kernel: int, stride: int) -> Tensor:
+    """Max pooling of (N, C, H, W) to ceil(size / stride): an odd cell is added at the bottom and right."""
+    height, width = (kernel - stride + -size % stride for size in x.shape[2:])
+    pad = (width // 2, width - width // 2, height // 2, height - height // 2)
+    return F.max_pool2d(F.pad(x, pad, value=float("-inf")), kernel, stride)

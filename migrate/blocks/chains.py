@@ -6,12 +6,23 @@ A chain is worth a class where that saves lines: what its members took, less wha
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from converters.graph import Call, Graph, Value
 from migrate.blocks.merging import merge, unify
-from migrate.blocks.pattern import Copies, Member, Pattern, Slot, Tokens, arguments, exact, heavy, shared_modules
+from migrate.blocks.pattern import (
+    Copies,
+    Member,
+    Pattern,
+    Slot,
+    Tokens,
+    arguments,
+    exact,
+    heavy,
+    shared_modules,
+    signature,
+)
 from migrate.blocks.prefixes import block_of
 from migrate.blocks.template import build
 
@@ -94,7 +105,21 @@ def _copied(members: list[Member], tokens: Tokens, start: int, size: int) -> Pat
         rows.append((*member.calls[:stop], *lacking, *member.calls[stop:]))
     slots = tuple(Slot(calls) for calls in zip(*rows, strict=True))
     found = Copies(start, size, max(counts), head.count(unit[0]))
+    if head[-size:] == unit and all(_only_widens(member.calls, found, tokens) for member in members):
+        found = Copies(start - size, size, found.count + 1, found.before - 1, widens=True)
     return Pattern(tuple(members), slots, tokens.modules, found)
+
+
+def _only_widens(calls: Sequence[Call], copies: Copies, tokens: Tokens) -> bool:
+    """Whether what stands before the copies is one more of them, but for the width that it reads."""
+    start, size = copies.start, copies.size
+    before, copy = calls[start - size : start], calls[start : start + size]
+    first, second = (tokens.modules[unit[0].target] for unit in (before, copy))
+    if first.graph is not None or not next(iter(signature(first.constructor).parameters)).startswith("in_"):
+        return False
+    widened = replace(first, args=(*second.args[:1], *first.args[1:]))
+    same = arguments(widened) == arguments(second)
+    return same and _numbers(before[1:], tokens) == _numbers(copy[1:], tokens)
 
 
 def _numbers(calls: Sequence[Call], tokens: Tokens) -> list[dict[str, object]]:

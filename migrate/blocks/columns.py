@@ -82,9 +82,9 @@ class Columns:
 
     @property
     def _written(self) -> list[tuple[int, Slot]]:
-        """The slots that the class writes: of copies, the first."""
+        """The slots that the class writes: of copies, the first, and the second where it reads another width."""
         copies = self.pattern.copies
-        later = set(copies.slots[copies.size :]) if copies is not None else set()
+        later = set(copies.slots[copies.size * copies.differing :]) if copies is not None else set()
         return [(number, slot) for number, slot in enumerate(self.pattern.slots) if number not in later]
 
     def conditions(self) -> dict[int, Condition]:

@@ -9,7 +9,7 @@ from converters.graph import Call, Graph, Module
 from migrate.blocks.canonical import ordered
 from migrate.blocks.expressions import evaluate
 from migrate.blocks.pattern import Member, Pattern, arguments
-from migrate.blocks.template import EITHER, Template, Use
+from migrate.blocks.template import EITHER, WIDENED, Template, Use
 
 
 def replaced(graph: Graph, pattern: Pattern, template: Template) -> Graph:
@@ -52,7 +52,7 @@ def paths(template: Template, number: int) -> Iterator[tuple[str, tuple[str, ...
     """(key of a member's module, keys that lead to it in the template)"""
     for module in template.graph.modules:
         if module.key in template.copies:
-            yield from _copied(module.key, template.copies[module.key][number])
+            yield from _copied(module, template.copies[module.key][number])
             continue
         inner = module.graph.modules if module.graph is not None and module.graph.sequential else ()
         for index, part in enumerate(inner):
@@ -62,12 +62,16 @@ def paths(template: Template, number: int) -> Iterator[tuple[str, tuple[str, ...
             yield key, (module.key,)
 
 
-def _copied(key: str, copies: Sequence[Sequence[str]]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The same for the copies of a unit."""
+def _copied(module: Module, copies: Sequence[Sequence[str]]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The same for the copies of a unit: each an nn.Sequential, or all in one."""
     for number, unit in enumerate(copies):
         for place, own in enumerate(unit):
-            if own:
-                yield own, (key, str(number), str(place)) if len(unit) > 1 else (key, str(number))
+            if not own:
+                continue
+            if WIDENED in module.kwargs:
+                yield own, (module.key, str(number * len(unit) + place))
+            else:
+                yield own, (module.key, str(number), str(place)) if len(unit) > 1 else (module.key, str(number))
 
 
 def replay(template: Template, number: int, modules: Mapping[str, Module], environment: Mapping[str, object]) -> None:

@@ -84,13 +84,15 @@ class Flow:
 class Copies:
     """Slots that hold copies of one unit, one after the other; each member has as many of the first as it needs.
 
-    `before`: how often the unit's first layer stands before them, with other widths.
+    `before`: how often the unit's first layer stands before them, with other widths. `widens`: whether the first copy
+    reads another width than those after it, and is the same else.
     """
 
     start: int
     size: int  # slots of one copy
     count: int
     before: int
+    widens: bool = False
 
     @property
     def slots(self) -> range:
@@ -100,6 +102,11 @@ class Copies:
     def firsts(self) -> range:
         """The first slot of each copy."""
         return self.slots[:: self.size]
+
+    @property
+    def differing(self) -> int:
+        """How many of the first copies have numbers of their own: those after them have the same."""
+        return 2 if self.widens else 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ from migrate.blocks.pattern import POOLING, Flow, Pattern, Ref, arguments, compl
 from migrate.blocks.prefixes import own_name, prefix_of, role
 from migrate.blocks.shortcuts import shortcut
 
+WIDENED = "widened"  # the width that all copies of a unit read but the first: they stand in one nn.Sequential
 EITHER = "either"  # one of two layers; an attribute that is made on a condition
 PARAMETERS_AT_MOST = 4  # beside the widths at the block's border, and the one inside where there is one only
 
@@ -309,7 +310,10 @@ class _Builder:
         assert copies is not None
         key, first = f"{group[0]}-{group[-1]}", self.pattern.slots[group[0]].first
         unit = self._chained(group[: copies.size], f"{key} unit")
-        times = {"times": Scaled(DEPTH, plus=-copies.before)}
+        times: dict[str, Any] = {"times": Scaled(DEPTH, plus=-copies.before)}
+        if copies.widens:
+            second = group[copies.size]
+            times[WIDENED] = self.columns.solved[second, _names(self.pattern.modules[first.target])[0]]
         module = _holding([unit], _stateless(key, "sequential", (), times, first))
         self.modules.append(module)
         self.made.copies[key] = [

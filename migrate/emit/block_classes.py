@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from converters.graph import Graph, Module, Value, leaves, map_tree, values
 from migrate.blocks.border import is_even
 from migrate.blocks.columns import PREVIOUS
-from migrate.blocks.expressions import FORMULAS, Choice, Parameter, Product, Scaled
+from migrate.blocks.expressions import FORMULAS, Choice, Condition, Parameter, Product, Scaled
 from migrate.blocks.instances import every_module
-from migrate.blocks.parameters import unused, width
-from migrate.blocks.template import EITHER, Template
+from migrate.blocks.parameters import names_in, unused, width
+from migrate.blocks.template import EITHER, WIDENED, Template
 from migrate.emit import classes
 from migrate.emit.body import LINE_LENGTH, Body, Statement
 from migrate.emit.literals import literal, prose
@@ -36,7 +36,7 @@ NOTES = {
 # What Keras does where PyTorch's `padding` pads both sides alike.
 ONE_SIDE = "{when}Keras pads {what} at the bottom and right only: padding=1 would shift every window."
 UNEVEN = "{when}Keras pads {what} by {more} at the bottom and right than on top and left."
-CUT = 'Keras "same" on an even size pads bottom and right only, as ceil_mode does.'
+CUT = 'Keras "same" pads an odd size at the bottom and right only, as ceil_mode does.'
 
 
 def block_class(writer: Writer, template: Template) -> ClassText:
@@ -130,23 +130,57 @@ def _definitions(writer: Writer, template: Template, taken: set[str]) -> Iterato
             yield f"# {prose(comment, 110)}" if module.comment else f"# {comment}"
         said.add(comment)
         condition = template.conditions.get(module.key)
-        if condition is None:
+        if WIDENED in module.kwargs:
+            yield from _loop(writer, template, module, taken)
+        elif condition is None:
             module, chosen = _with_names(module, writer, graph, taken)
             yield from (f"{name} = {literal(choice)}" for name, choice in chosen.items())
             yield from writer.definition(module, graph)
-            continue
-        name = writer.names.attributes[graph][module.key]
-        if module.constructor == EITHER:
-            one, other = map(writer.construction, module.graph.modules)  # type: ignore[union-attr]  # it holds two
-            yield f"self.{name} = {one} if {condition} else {other}"
-        elif module.graph is not None and module.graph.sequential:
-            yield f"self.{name} = nn.Identity()"
-            yield f"if {condition}:"
-            yield f"    self.{name} = {writer.construction(module)}"
         else:
-            yield f"self.{name} = {writer.construction(module)} if {condition} else nn.Identity()"
+            yield from _conditional(writer, module, writer.names.attributes[graph][module.key], condition)
     for flag, condition in template.flags.items():
         yield f"self.{flag} = {condition}"
+
+
+def _conditional(writer: Writer, module: Module, name: str, condition: Condition) -> Iterator[str]:
+    """A part that not all instances have, or of which they have one or another."""
+    if module.constructor == EITHER:
+        one, other = map(writer.construction, module.graph.modules)  # type: ignore[union-attr]  # it holds two
+        yield f"self.{name} = {one} if {condition} else {other}"
+    elif module.graph is not None and module.graph.sequential:
+        yield f"self.{name} = nn.Identity()"
+        yield f"if {condition}:"
+        yield f"    self.{name} = {writer.construction(module)}"
+    else:
+        yield f"self.{name} = {writer.construction(module)} if {condition} else nn.Identity()"
+
+
+def _loop(writer: Writer, template: Template, module: Module, taken: set[str]) -> Iterator[str]:
+    """An nn.Sequential of copies of a unit, of which the first reads another width than those after it."""
+    unit = module.graph.modules[0]  # type: ignore[union-attr]  # an nn.Sequential
+    parts = unit.graph.modules if unit.graph is not None and unit.graph.sequential else (unit,)
+    reads, after = parts[0].args[0], module.kwargs[WIDENED]
+    name, layers = getattr(reads, "name", ""), unused("layers", taken)
+    taken.add(layers)
+    if not isinstance(reads, Parameter) or _readers(template, name) > 1:
+        name = unused("features" if parts[0].constructor == "nn.Linear" else "channels", taken)
+        taken.add(name)
+        yield f"{name} = {literal(reads)}"
+    first = replace(parts[0], args=(Parameter(name), *parts[0].args[1:]))
+    made = [writer.construction(part) for part in (first, *parts[1:])]
+    yield f"{layers}: list[nn.Module] = []"
+    yield f"for _ in range({literal(module.kwargs['times'])}):"
+    yield f"    {layers}.append({made[0]})" if len(made) == 1 else f"    {layers} += [{', '.join(made)}]"
+    yield f"    {name} = {literal(after)}"
+    yield f"self.{writer.names.attributes[template.graph][module.key]} = nn.Sequential(*{layers})"
+
+
+def _readers(template: Template, name: str) -> int:
+    """How often `__init__` reads a parameter, in layers and conditions."""
+    layers = [leaf for m in every_module(template.graph) for leaf in leaves((m.args, dict(m.kwargs)))]
+    more = [m.kwargs[WIDENED] for m in template.graph.modules if WIDENED in m.kwargs]
+    asked = [*template.conditions.values(), *template.flags.values()]
+    return sum(list(names_in(tree)).count(name) for tree in (*layers, *more, *asked))
 
 
 def _with_names(module: Module, writer: Writer, graph: Graph, taken: set[str]) -> tuple[Module, dict[str, Choice]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
 from converters.graph import Call, Graph, Module, Tree, Value, leaves, map_tree, values
-from migrate.blocks.activations import makes_scratch
+from migrate.blocks.activations import IN_PLACE, OVERWRITING, makes_scratch
 from migrate.blocks.canonical import one_use_each
 from migrate.emit.expression import ATOM, Expression, Renderer
 from migrate.emit.variables import JOINS, PREVIOUS, Variables, branches_of
@@ -24,6 +24,9 @@ OUTPUTS = {
     "DropoutLSTM": ("", "h", "c"), "DropoutGRU": ("", "h"), "DropoutRNN": ("", "h"),
     "ConvLSTM": ("", "h", "c"), "DropoutConvLSTM": ("", "h", "c"), "MaskedBidirectional": ("", "last"),
 }  # fmt: skip
+ACTIVATIONS = {*IN_PLACE, "F.gelu", "F.selu", "F.mish", "F.softplus", "F.hardsigmoid", "tanh", "sigmoid"}
+POOLINGS = {"F.max_pool1d", "F.max_pool2d", "F.avg_pool1d", "F.avg_pool2d", "local.max_pool_same"}
+PADDINGS = {"F.pad", "F.interpolate", "local.pad_image", "local.pad_same"}
 LINE_LENGTH = 120
 EXPRESSION_AT_MOST = 96  # columns of an expression before it is broken up
 NESTING_AT_MOST = 5
@@ -60,7 +63,9 @@ class Body:
         self.branches = dict(branches_of(self.calls))
         self.second = {call.operands[1] for call in self.calls if self._is_block(call) and len(call.operands) == 2}
         self.pending: dict[Value, Expression] = {}
-        self.padded: dict[Value, Expression] = {}  # what stands within a padding
+        self.within: dict[Value, Expression] = {}  # what stands within another expression
+        self.makers = {value: call for call in self.calls for value in values(call.outputs)}
+        self.alone = {value for value, count in self.uses.items() if count == 1} - set(values(self.graph.inputs))
         self.variables = Variables(self.graph, self.attributes, self.arguments, functions, self.uses, self.branches)
         self.names = self.variables.names
         self.renderer = Renderer(self.attributes, self._operand, self.scratch)
@@ -176,7 +181,11 @@ class Body:
         heavy = self._is_heavy(call)
         for operand in call.operands:
             waits = self.pending.get(operand)
-            if waits is not None and ((heavy and waits.heavy) or (call.target == "torch.cat" and self._is_deep(waits))):
+            if waits is not None and (
+                (heavy and waits.heavy)
+                or (call.target == "torch.cat" and self._is_deep(waits))
+                or self._ends_line(operand, call)
+            ):
                 self._settle(operand)
         expression = self.renderer.render(call, heavy)
         room = self._room(call)
@@ -187,28 +196,72 @@ class Body:
             longest = max(waiting, key=lambda v: len(self.pending[v].text))
             if len(self.pending[longest].text) < 12 and expression.depth <= NESTING_AT_MOST:
                 break
-            self._settle(longest)
+            self._settle(longest, call)
             expression = self.renderer.render(call, heavy)
         for operand in call.operands:
-            before = self.pending.pop(operand, None)
-            if before is not None and self._pads(call):
-                self.padded[operand] = before
+            if operand in self.pending:
+                self.within[operand] = self.pending.pop(operand)
         return expression
 
-    def _settle(self, value: Value) -> None:
-        """A variable for what waits to be written into an expression; what makes it larger stays with what reads it."""
+    def _settle(self, value: Value, reader: Call | None = None) -> None:
+        """A variable for what waits to be written into an expression, or for the part of it up to a better place."""
+        cut = self._cut(value, reader)
         expression = self.pending.pop(value)
-        call = expression.calls[-1]
-        inside = call.operands[0] if call.operands else value
-        if not self._pads(call) or inside not in self.padded:
+        if cut == value:
             self._assign(value, expression)
             return
-        self._assign(inside, self.padded.pop(inside))
-        self.pending[value] = self.renderer.render(call, heavy=False)
+        self._assign(cut, self.within.pop(cut))
+        for call in self._chain(cut, value):
+            self.pending[call.outputs] = self.renderer.render(call, self._is_heavy(call))
+            if call.operands[0] in self.pending:
+                self.within[call.operands[0]] = self.pending.pop(call.operands[0])
+
+    def _cut(self, value: Value, reader: Call | None) -> Value:
+        """Where to cut an expression: a layer stays with its normalization and activation, and what pads with it."""
+        cut = value
+        if reader is not None and self._belongs(reader):
+            while self._belongs(self.makers[cut]) and self._inside(cut) is not None:
+                cut = self.makers[cut].operands[0]
+            layer = self.makers[cut]
+            inside = self._inside(cut) if layer.kind == "module" and self._has_matrix(layer) else None
+            cut = inside or value
+        return (self._inside(cut) if self._pads(self.makers[cut]) else None) or cut
+
+    def _inside(self, value: Value) -> Value | None:
+        """What the maker of a value reads, if it is one thing that is written into the same expression."""
+        read = self.makers[value].operands
+        return read[0] if len(read) == 1 and read[0] in self.within else None
+
+    def _chain(self, first: Value, last: Value) -> list[Call]:
+        """The calls that make one value of another, each reading one thing."""
+        calls = []
+        while last != first:
+            calls.append(self.makers[last])
+            last = self.makers[last].operands[0]
+        return calls[::-1]
+
+    def _belongs(self, call: Call) -> bool:
+        """Whether a call is the normalization or activation of the layer before it."""
+        if len(call.operands) != 1:
+            return False
+        if call.kind != "module":
+            return call.target in ACTIVATIONS
+        module = self.modules[call.target]
+        return module.graph is None and ("Norm" in module.constructor or module.constructor in OVERWRITING)
+
+    def _has_matrix(self, call: Call) -> bool:
+        return any(weight.rank > 1 for weight in self.modules[call.target].state.values())
+
+    def _ends_line(self, value: Value, reader: Call) -> bool:
+        """Whether a value is a pooling, in a chain, that a layer with weights or a block reads: the line ends there."""
+        pool = self.makers[value]
+        if pool.target not in POOLINGS or not self.alone.issuperset(pool.operands) or reader.kind != "module":
+            return False
+        return self.modules[reader.target].graph is not None or self._has_matrix(reader)
 
     def _pads(self, call: Call) -> bool:
         """Whether a call puts zeros around its operand, or stretches it."""
-        return call.target in ("F.pad", "F.interpolate") or (
+        return call.target in PADDINGS or (
             call.kind == "module" and self.modules[call.target].constructor == "nn.ZeroPad2d"
         )
 

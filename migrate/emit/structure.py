@@ -8,7 +8,7 @@ from string import ascii_uppercase
 
 from converters.graph import Call, Graph, Module, Value
 from migrate.blocks.activations import CHOSEN
-from migrate.blocks.template import Template
+from migrate.blocks.template import WIDENED, Template
 
 NORMS = ("BatchNorm", "LayerNorm", "GroupNorm")
 ACTIVATIONS = {
@@ -141,6 +141,9 @@ def _parts(call: Call, modules: dict[str, Module]) -> Iterator[tuple[str, object
         module = modules[call.target]
         whole = module.graph is not None and module.graph.sequential and not module.kwargs  # of copies, a block
         inner = module.graph.modules if module.graph is not None and whole else (module,)
+        if module.graph is not None and WIDENED in module.kwargs:  # at least two of a unit
+            unit = module.graph.modules[0]
+            inner = (*(unit.graph.modules if unit.graph is not None and unit.graph.sequential else (unit,)), module)
         for part in inner:
             yield _kind(part), part.args[2] if ".Conv" in part.constructor and len(part.args) > 2 else 0
     elif _target(call) in ACTIVATIONS:

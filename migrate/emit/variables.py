@@ -20,7 +20,8 @@ from migrate.emit.names import identifier, unique
 MASKS = {"~": "padding", "flip": "reversed_mask"}
 # What a variable is called after what was done to it, where `x` and `y` are taken.
 DEEDS = {
-    "F.pad": "padded", "F.max_pool2d": "pooled", "F.avg_pool2d": "pooled", "F.relu": "relu",
+    "F.pad": "padded", "F.max_pool2d": "pooled", "F.avg_pool2d": "pooled",
+    "local.max_pool_same": "pooled", "F.relu": "relu",
     "F.interpolate": "upsampled",
 }  # fmt: skip
 PREVIOUS = "previous"  # the second argument of blocks that read the two before them

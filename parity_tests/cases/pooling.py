@@ -15,6 +15,8 @@ CASES = [
     case("max pooling 1d", "MaxPooling1D(2)", (9, 3)),
     case("average pooling 3d", "AveragePooling3D(2, padding='same')", (5, 6, 5, 2)),
     case("max pooling 3d dynamic", "Conv3D(2, 2), MaxPooling3D(3, strides=2, padding='same')", (None, None, None, 1)),
+    case("max pooling 2d dynamic", "Conv2D(2, 2), MaxPooling2D(3, strides=2, padding='same')", (None, None, 1)),
+    case("max pooling of even and odd sizes", "Conv2D(2, 2), *[MaxPooling2D(3, strides=2, padding='same') for _ in range(3)]", (10, 12, 1)),
     case("average pooling dynamic", "Conv2D(2, 2), AveragePooling2D(3, strides=2, padding='same')", (None, None, 1)),
     case("max pooling channels first", "MaxPooling2D(2, data_format='channels_first')", (3, 6, 8)),
     *(
