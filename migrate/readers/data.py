@@ -77,7 +77,7 @@ def short(number: float) -> float:
 
     The reference worker does the same where it runs a model in float64; in float32 both are one number.
     """
-    if abs(number) > np.finfo(np.float32).max or float(np.float32(number)) != number:
+    if abs(number) > float(np.finfo(np.float32).max) or float(np.float32(number)) != number:
         return number
     written = str(np.float32(number))
     return float(written) if len(written) + 4 < len(repr(number)) else number
