@@ -92,9 +92,8 @@ def _with_sizes(output: Interface, shapes: list[tuple[int, ...]]) -> Interface:
 
 def _compatible(found: list[int | None], stated: tuple[int | None, ...]) -> Verdict:
     """A size that the original leaves open may have been worked out, and any number of samples be taken."""
-    pairs = list(zip(found, stated, strict=False))
-    same = len(found) == len(stated) and all(s is None or f == s for f, s in pairs[1:])
-    same = same and all(s is None or f in (s, None) for f, s in pairs[:1])
+    pairs = enumerate(zip(found, stated, strict=False))
+    same = len(found) == len(stated) and all(s in (None, f) or (axis == 0 and f is None) for axis, (f, s) in pairs)
     return SAME if same else refused(f"{list(found)}, expected {list(stated)}")
 
 
