@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from converters.graph import Graph
+from migrate.blocks.bystanders import families
 from migrate.blocks.canonical import canonical
 from migrate.blocks.chains import units
-from migrate.blocks.families import cells, families
+from migrate.blocks.families import cells
 from migrate.blocks.forks import forks
 from migrate.blocks.gates import gates
 from migrate.blocks.instances import replaced

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from converters.graph import Call, Graph, Value, values
 from migrate.blocks.activations import ACTIVATIONS
@@ -30,11 +31,6 @@ class Run:
     score: int
 
 
-def families(graph: Graph, tokens: Tokens) -> Iterator[Pattern]:
-    """The patterns of a graph whose members branch and join, at least two members each."""
-    yield from Families(graph, tokens).find()
-
-
 def in_cells(graph: Graph) -> bool:
     """Whether too much of a graph hangs together for one block: two values are alive between its blocks."""
     return any(len(segment.calls) > SMALL for segment in segments(graph))
@@ -47,13 +43,13 @@ def cells(graph: Graph, tokens: Tokens) -> Iterator[Pattern]:
 
 
 class Families:
-    """The families of one graph."""
+    """The families of one graph. `beside`: values that are not counted among those alive."""
 
-    def __init__(self, graph: Graph, tokens: Tokens, width: int = 1) -> None:
-        self.graph, self.tokens, self.width = graph, tokens, width
-        self.segments = segments(graph, width)
+    def __init__(self, graph: Graph, tokens: Tokens, width: int = 1, beside: frozenset[Value] = frozenset()) -> None:
+        self.graph, self.tokens, self.width, self.beside = graph, tokens, width, beside
+        self.segments = segments(graph, width, beside)
         self.shared = shared_modules(graph)
-        self.shapes: list[Hashable] = [tokens.shape(member([s])) for s in self.segments]
+        self.shapes: list[Hashable] = [tokens.shape(member([s], beside)) for s in self.segments]
         self.taken: set[int] = set()
         self.readers = graph.readers()
 
@@ -64,10 +60,10 @@ class Families:
             self.taken.update(start for start, _ in family)
         families = [sorted([*family, *self._chain_runs(family)]) for family in families]
         for family in sorted((f for f in families if len(f) > 1), key=lambda f: f[0]):
-            grown = self._grown(family) if self.width == 1 else self._activated(family)
-            for pattern in unify([self._member(*interval) for interval in grown], self.tokens):
-                if len(pattern.members) > 1:
-                    yield pattern
+            for grown in self._grown(family) if self.width == 1 else [self._activated(family)]:
+                for pattern in unify([self._member(*interval) for interval in grown], self.tokens):
+                    if len(pattern.members) > 1:
+                        yield pattern
 
     def alone(self) -> list[Interval]:
         """What could be a block but is like no other; of two values that it reads, one made for it belongs to it."""
@@ -82,6 +78,11 @@ class Families:
 
     def member_of(self, interval: Interval) -> Member:
         return self._member(*interval)
+
+    @cached_property
+    def seeds(self) -> int:
+        """How many segments could be blocks."""
+        return sum(map(self._is_seed, self.segments))
 
     def _seeds(self) -> list[Member]:
         return [self._completed(number) for number, segment in enumerate(self.segments) if self._is_seed(segment)]
@@ -111,14 +112,14 @@ class Families:
             CALLS_AT_LEAST <= len(segment.calls) <= CALLS_AT_MOST
             and any(heavy(call, self.tokens.modules) for call in segment.calls)
             and self._is_free(segment)
-            and closed(member([segment]), self.readers)
+            and closed(member([segment], self.beside), self.readers)
         )
 
     def _is_free(self, segment: Segment) -> bool:
         return not any(call.target in self.shared for call in segment.calls if call.kind in ("module", "attribute"))
 
     def _member(self, start: int, stop: int) -> Member:
-        return member(self.segments[start:stop])
+        return member(self.segments[start:stop], self.beside)
 
     def _intervals(self, pattern: Pattern) -> list[Interval]:
         starts = {segment.calls[0]: number for number, segment in enumerate(self.segments)}
@@ -189,14 +190,25 @@ class Families:
 
     # -- growth --------------------------------------------------------------------------------------------------
 
-    def _grown(self, family: list[Interval]) -> list[Interval]:
-        """The family with the neighbours that all of its members share."""
+    def _grown(self, family: list[Interval]) -> list[list[Interval]]:
+        """The family with the neighbours that all of its members share; where two kinds do, as two families."""
         while True:
             sides = (False, True) if self._activated_after(family) else (True, False)
             wider = next((grown for left in sides if (grown := self._wider(family, left=left))), [])
             if not wider:
-                return family
+                parts = self._parted(family)
+                return [grown for part in parts for grown in self._grown(part)] if parts else [family]
             family = wider
+
+    def _parted(self, family: list[Interval]) -> list[list[Interval]]:
+        """The members by what they read, if that is a layer for all, of two kinds: in an encoder and in a decoder."""
+        parts: dict[Hashable, list[Interval]] = {}
+        for start, stop in family:
+            before = self.segments[start - 1] if start and start - 1 not in self.taken else None
+            if before is None or not any(heavy(call, self.tokens.modules) for call in before.calls):
+                return []
+            parts.setdefault(self.shapes[start - 1], []).append((start, stop))
+        return list(parts.values()) if len(parts) > 1 and all(len(part) > 1 for part in parts.values()) else []
 
     def _activated(self, family: list[Interval]) -> list[Interval]:
         """The family with the activation after each member, where all have one and nobody reads what is before it."""

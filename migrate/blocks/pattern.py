@@ -29,15 +29,20 @@ PASSES_AT_MOST = 3
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """Calls of a graph, in canonical order, with one output; `inputs` in order of first use."""
+    """Calls of a graph, in canonical order, with one output; `inputs` in order of first use.
+
+    `beside`: values that others read as well, such as a mask: what a member reads of them comes last.
+    """
 
     calls: tuple[Call, ...]
     output: Value
+    beside: frozenset[Value] = frozenset()
 
     @cached_property
     def inputs(self) -> tuple[Value, ...]:
         made = {v for call in self.calls for v in values(call.outputs)}
-        return tuple(dict.fromkeys(v for call in self.calls for v in call.operands if v not in made))
+        read = dict.fromkeys(v for call in self.calls for v in call.operands if v not in made)
+        return tuple(sorted(read, key=self.beside.__contains__))
 
     @cached_property
     def refs(self) -> dict[Value, Ref]:

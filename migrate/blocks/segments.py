@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from converters.graph import Call, Graph, Value, values
@@ -17,8 +17,8 @@ class Segment:
     output: Value
 
 
-def segments(graph: Graph, width: int = 1) -> list[Segment]:
-    """The calls of a graph in canonical order, cut wherever at most `width` values are alive.
+def segments(graph: Graph, width: int = 1, beside: Collection[Value] = ()) -> list[Segment]:
+    """The calls of a graph in canonical order, cut wherever at most `width` values are alive, not counting `beside`.
 
     A cut's value is what the last call before it made.
     """
@@ -26,19 +26,22 @@ def segments(graph: Graph, width: int = 1) -> list[Segment]:
     last = {v: n for n, call in enumerate(calls) for v in call.operands} | dict.fromkeys(
         values(graph.outputs), len(calls)
     )
-    alive = {v for v in values(graph.inputs) if v in last}
+    alive = {v for v in values(graph.inputs) if v in last and v not in beside}
     found: list[Segment] = []
     current: list[Call] = []
     for number, call in enumerate(calls):
+        if call.operands and {*call.operands, *values(call.outputs)} <= set(beside):
+            continue  # it makes a mask, and belongs to no part
         current.append(call)
         made = [v for v in values(call.outputs) if last.get(v, -1) > number]
         alive = {v for v in alive if last[v] > number} | set(made)
         if len(made) == 1 and len(alive) <= width:
             found.append(Segment(tuple(current), made[0]))
             current = []
+        alive.difference_update(beside)
     return found
 
 
-def member(parts: Sequence[Segment]) -> Member:
+def member(parts: Sequence[Segment], beside: frozenset[Value] = frozenset()) -> Member:
     """Neighbouring segments as one part of the graph."""
-    return Member(tuple(call for part in parts for call in part.calls), parts[-1].output)
+    return Member(tuple(call for part in parts for call in part.calls), parts[-1].output, beside)

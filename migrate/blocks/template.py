@@ -14,6 +14,7 @@ from migrate.blocks.branches import Branches
 from migrate.blocks.canonical import ordered
 from migrate.blocks.columns import ACTIVATION, DEPTH, Columns, usual
 from migrate.blocks.expressions import Condition, Scaled
+from migrate.blocks.inputs import input_names
 from migrate.blocks.parameters import HIDDEN, names_in, same, unused, width
 from migrate.blocks.pattern import POOLING, Flow, Pattern, Ref, arguments, completed, numbers, signature
 from migrate.blocks.prefixes import own_name, prefix_of, role
@@ -105,8 +106,7 @@ class _Builder:
             self._value((-1, i), [m.inputs[i] for m in self.pattern.members])
             for i in range(len(self.pattern.members[0].inputs))
         ]
-        names = ["x", "previous"] if len(inputs) < 3 else [f"x{i + 1}" for i in range(len(inputs))]
-        for i, name in enumerate(names[: len(inputs)]):
+        for i, name in enumerate(input_names(self.pattern.members[0], self.pattern.modules)):
             self.values[-1, i] = replace(inputs[i], name=name)
         self._write(conditions)
         output = self.values[self.flow.output]

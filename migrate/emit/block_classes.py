@@ -250,8 +250,8 @@ def _declared(template: Template) -> Iterator[str]:
 
 def _docstring(template: Template, arguments: list[str]) -> str:
     graph = template.graph
-    sides = ("in_channels", PREVIOUS)
-    inputs = [_shape(v, template, side) for v, side in zip(values(graph.inputs), sides, strict=False)]
+    sides = ("in_channels", *(PREVIOUS if name == "previous" else "" for name in arguments[1:]))
+    inputs = [_shape(v, template, side) for v, side in zip(values(graph.inputs), sides, strict=True)]
     if template.other_extents:
         inputs[1:] = [text.replace(" H, W", " H', W'") for text in inputs[1:]]
     text = classes.interface(inputs, [_result(v, template) for v in values(graph.outputs)], arguments)

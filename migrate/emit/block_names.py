@@ -10,6 +10,7 @@ from migrate.blocks.activations import CHOSEN
 from migrate.blocks.prefixes import common_words, layer_name, own_name, stage_of
 from migrate.blocks.template import EITHER, Template, Use
 from migrate.emit.hourglass import hourglass
+from migrate.emit.loops import listed
 from migrate.emit.names import Names, Numbers, attribute_of, class_name_of, identifier, kind_of, unique
 from migrate.emit.structure import block_class, lettered
 
@@ -66,6 +67,7 @@ class Namer:
             short = plain.removeprefix(f"{shared}_")
             attributes[module.key] = unique(short if short and not short[0].isdigit() else plain, used)
             self._inside(module, shared)
+        attributes |= listed(graph, attributes, self.names.classes)
 
     def _ends(self, graph: Graph) -> dict[str, str]:
         """`stem_conv` and `head_conv` for what stands before and after all blocks, if the names say the kind only.

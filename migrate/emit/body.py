@@ -15,6 +15,8 @@ from converters.graph import Call, Graph, Module, Tree, Value, leaves, map_tree,
 from migrate.blocks.activations import IN_PLACE, OVERWRITING, makes_scratch
 from migrate.blocks.canonical import one_use_each
 from migrate.emit.expression import ATOM, Expression, Renderer
+from migrate.emit.names import argument_names
+from migrate.emit.shapes import shape_text
 from migrate.emit.variables import JOINS, PREVIOUS, Variables, branches_of
 
 # What people call the outputs of modules that have several; the first is named as any other value.
@@ -53,6 +55,11 @@ class Body:
     comment: Callable[[Value], str]
     optional: Container[str] = ()  # modules that may be nn.Identity, which hands its input on
     statements: list[Statement] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, graph: Graph, attributes: Mapping[str, str]) -> Body:
+        """Of a model, whose sizes are known."""
+        return cls(graph, attributes, argument_names(graph), shape_text)
 
     def __post_init__(self) -> None:
         self.modules: dict[str, Module] = {module.key: module for module in self.graph.modules}

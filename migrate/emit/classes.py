@@ -21,6 +21,7 @@ from migrate.emit.body import LINE_LENGTH, Body, Statement
 from migrate.emit.head import Head
 from migrate.emit.layers import ONE_BIAS, flattened, makers_of_outputs, one_bias
 from migrate.emit.literals import literal, prose
+from migrate.emit.loops import folded, indexed
 from migrate.emit.names import Names, argument_names
 from migrate.emit.partials import Partials
 from migrate.emit.shapes import shape_text
@@ -80,7 +81,8 @@ class Writer:
 
     def _model(self, graph: Graph, head: Head) -> ClassText:
         arguments = argument_names(graph)
-        statements = Body(graph, self.names.attributes[graph], arguments, shape_text).write()
+        attributes = self.names.attributes[graph]
+        statements = folded(Body.of(graph, attributes).write(), attributes)
         signature = ", ".join(["self", *(f"{name}: Tensor" for name in arguments)])
         methods = head.methods(statements, arguments)
         made = head.parameters
@@ -97,7 +99,12 @@ class Writer:
         for name, body in methods.items():
             result = _result_type(graph) if name == "forward" else "Tensor"
             said = [f'        """{text}"""'] if (text := head.said(name)) else []
-            lines += ["", f"    def {name}({signature}) -> {result}:", *said, *(f"        {s.text}" for s in body)]
+            lines += [
+                "",
+                f"    def {name}({signature}) -> {result}:",
+                *said,
+                *(textwrap.indent(s.text, "        ") for s in body),
+            ]
         return ClassText(self.names.classes[graph], "\n".join(lines), methods)
 
     def _definitions(self, graph: Graph, head: Head | None = None) -> Iterator[str]:
@@ -143,8 +150,13 @@ class Writer:
         if module.constructor == "buffer":
             yield f"self.register_buffer({literal(name)}, {_buffer(module)})"
             return
-        yield f"self.{name} = {self.construction(module)}"
-        yield from self._freezing(module, f"self.{name}")
+        items, _, number = name.partition(".")
+        if number == "0":
+            members = [m for m in graph.modules if self.names.attributes[graph][m.key].startswith(f"{items}.")]
+            yield f"self.{items} = nn.ModuleList({self._list(members)})"
+        elif not number:
+            yield f"self.{name} = {self.construction(module)}"
+        yield from self._freezing(module, f"self.{indexed(name)}")
 
     def _freezing(self, module: Module, name: str) -> Iterator[str]:
         """What of a module does not learn."""
@@ -160,7 +172,7 @@ class Writer:
         if graph is not None and graph.sequential and (times := module.kwargs.get("times")) is not None:
             return f"nn.Sequential(*({self.construction(graph.modules[0])} for _ in range({literal(times)})))"
         if graph is not None and graph.sequential:
-            return f"nn.Sequential({', '.join(self._items(graph))})"
+            return f"nn.Sequential({', '.join(self._items(graph.modules))})"
         if graph is not None and graph.block is not None:
             template = graph.block.template
             return f"{self.names.classes[template.graph]}({', '.join(block_arguments(template, module.kwargs))})"
@@ -173,9 +185,9 @@ class Writer:
             return short
         return plain_construction(module)
 
-    def _items(self, graph: Graph) -> Iterator[str]:
-        """The parts of an nn.Sequential, equal ones that follow each other as a comprehension."""
-        modules, done = graph.modules, 0
+    def _items(self, modules: Sequence[Module]) -> Iterator[str]:
+        """The parts of an nn.Sequential or nn.ModuleList, equal ones that follow each other as a comprehension."""
+        done = 0
         whole = ", ".join(map(self.construction, modules))
         while done < len(modules):
             count, item = self._series(modules[done:])
@@ -184,6 +196,12 @@ class Writer:
             worth = ruled or count > 2 or (len(modules) > 3 and len(whole) > WRITTEN_AT_MOST)
             yield from [item] if item and worth else written
             done += count
+
+    def _list(self, modules: Sequence[Module]) -> str:
+        """The parts of an nn.ModuleList: a list, or what makes equal ones."""
+        items = list(self._items(modules))
+        alike = len(items) == 1 and items[0].startswith("*")
+        return items[0].removeprefix("*").removeprefix("(").removesuffix(")") if alike else f"[{', '.join(items)}]"
 
     def _series(self, modules: Sequence[Module]) -> tuple[int, str]:
         """How many of the first modules are alike, or differ in one number that grows steadily; all of them as one."""
@@ -211,7 +229,7 @@ class Writer:
 
     def train_method(self, graph: Graph) -> Iterator[str]:
         """Layers that stay in inference mode whatever the model's mode is."""
-        kept = [self.names.attributes[graph][module.key] for module in graph.modules if module.inference]
+        kept = [indexed(self.names.attributes[graph][module.key]) for module in graph.modules if module.inference]
         if not kept:
             return
         yield from ("", "    def train(self, mode: bool = True) -> Self:", "        super().train(mode)")

@@ -36,6 +36,7 @@ FORMAT = 1
 DOCUMENT = "bundle.json"
 CHECKS = ("structure", "forward", "layers", "gradients", "training")
 DTYPES = ("float64", "float32")
+SENSITIVE = 1e-11  # as migrate/reference/original/session.py has it
 FLOAT32_ROUNDING = 2.0**29  # as a multiple of float64's
 
 
@@ -85,9 +86,13 @@ class Bundle:
         return list(self.document["leaks"])
 
     def limit(self, what: str, dtype: str, layer: str = "") -> float:
-        """How far apart two right runs may be at least. `what`: `forward`, `layers`, `gradients, MODE`, `training`."""
+        """How far apart two right runs may be at least. `what`: `forward`, `layers`, `gradients, MODE`, `training`.
+
+        What rounding does in float32 the original's own float32 run shows, but where it moves the outputs too.
+        """
+        coarser = FLOAT32_ROUNDING if max((one.rounding for one in self.sets), default=0.0) > SENSITIVE else 0.0
         sizes = [
-            leak["size"] * (FLOAT32_ROUNDING if dtype == "float32" and leak["op"] == "rounding" else 1.0)
+            leak["size"] * (coarser if dtype == "float32" and leak["op"] == "rounding" else 1.0)
             for leak in self.leaks
             if (leak["what"], leak["layer"]) == (what, layer)
         ]

@@ -4,7 +4,7 @@ import numpy as np
 
 from .files import Stored, read_config, shortened
 from .gradients import gradients
-from .leaks import ROUNDING, Leaks, rounding
+from .leaks import DRAWS, ROUNDING, Leaks, rounding
 from .provenance import Provenance
 from .quiet import without_chance
 from .recording import Recorder
@@ -12,7 +12,7 @@ from .reference import flatten, name_of, value_of
 from .training import Plan, train
 
 OF_THE_LARGEST = 1e-2  # as migrate/verify/gradients.py has it: below this share of the largest, gradients are rounding
-SENSITIVE = 1e-11  # where rounding moves outputs further than this, it moves gradients, layers and training as well
+SENSITIVE = 1e-11  # where rounding moves outputs further than this, it moves layers and training as well
 
 
 class Session:
@@ -84,12 +84,18 @@ class Session:
             return result
 
     def measure(self, layer, what, leaks, again, result):
-        """How far float32 that was found moves a result; of a sensitive model, how far rounding itself does."""
-        noise = Leaks(self.reference, ROUNDING)
-        for kind, op in ((leaks, ", ".join(sorted(leaks.found))), (noise, "rounding" if self.sensitive else "")):
+        """How far float32 that was found moves a result; of gradients and sensitive models, how far rounding does.
+
+        Gradients go through a deep model twice: rounding may move them where it leaves the outputs alone.
+        """
+        noise, derived = Leaks(self.reference, ROUNDING), what.startswith("gradients")
+        rounded = "rounding" if derived or self.sensitive else ""
+        for kind, op in ((leaks, ", ".join(sorted(leaks.found))), (noise, rounded)):
             if op and kind.active:
-                share = OF_THE_LARGEST if what.startswith("gradients") else 0.0
-                self.leak(layer, op, what, kind.size(again, result, share))
+                share, draws = OF_THE_LARGEST if derived else 0.0, DRAWS if self.sensitive or kind is leaks else 1
+                size = kind.size(again, result, share, draws)
+                if kind is leaks or size > SENSITIVE:
+                    self.leak(layer, op, what, size)
 
     def leak(self, layer, op, what, size):
         for entry in self.leaks:
@@ -163,9 +169,8 @@ class Session:
         def differentiate(model):
             with without_chance(self.reference):
                 found = gradients(self.reference, model, arrays, projections, dtype, mode == "training")
-            kept.setdefault("result", found)
-            kinds = [found[kind] for kind in ("weights", "inputs", "state")]
-            return [arrays[place] for arrays in kinds for place in sorted(arrays)]
+            first = kept.setdefault("result", found)
+            return [found[kind].get(place) for kind in ("weights", "inputs", "state") for place in sorted(first[kind])]
 
         self.run(dtype, differentiate, "gradients, " + mode)
         return kept["result"]
