@@ -17,7 +17,7 @@ FIXED = {"F.interpolate"}
 def is_extent(axis: int, value: Value) -> bool:
     """Whether an axis is the height or width of images."""
     axes = getattr(value.arrangement, "axes", ())
-    return value.rank == SPATIAL == len(axes) and axes[axis] in (1, 2)
+    return value.rank == SPATIAL == len(axes) and axes[axis] in (1, 2) and value.dtype != "bool"
 
 
 def any_extent(calls: Iterable[Call], modules: Mapping[str, Module]) -> bool:

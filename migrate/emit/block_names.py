@@ -31,6 +31,8 @@ UNITS = {
     "SqueezeExcite": GATE, "DoubleConv": "conv", "Dense": "layer", "Transformer": "layer", "LSTM": "lstm", "GRU": "gru",
     "Cell": "cell", "ReductionCell": "reduction", "Transition": "transition",
 }  # fmt: skip
+# Of a model with both.
+SIDES = {"TransformerEncoderLayer": "encoder_layer", "TransformerDecoderLayer": "decoder_layer"}
 
 
 class Namer:
@@ -41,6 +43,7 @@ class Namer:
         self.prefixes: list[str] = []
         self.letters: dict[Graph, str] = {}
         self.stems: set[Graph] = set()
+        self.sided: set[str] = set()  # of an encoder and a decoder, those that are there
 
     def model(self, graph: Graph, wanted: str, prefix: str = "") -> None:
         """A model and what is in it. `prefix`: its path, which says nothing about its own layers."""
@@ -53,6 +56,7 @@ class Namer:
         self.prefixes += [shared] if shared else []
         templates = dict.fromkeys(filter(None, map(_template_of, graph.modules)))
         self.letters |= lettered(templates)
+        self.sided |= {SIDES[name] for t in templates if (name := block_class(t)) in SIDES}
         self.stems |= {t.graph for t in [t for t in templates if t.branches or not _is_chain(t)][:1] if t.alone}
         for template in templates:
             self._template(template)  # classes in the order in which they are used
@@ -240,6 +244,8 @@ class Namer:
         if template.alone:
             return "stem" if template.graph in self.stems else "reduction" if template.shrinking else "block"
         name = re.sub(r"\d+$", "", self.names.classes[template.graph])
+        if name in SIDES and len(self.sided) == len(SIDES):
+            return SIDES[name]
         return next((kind for start, kind in UNITS.items() if name.startswith(start)), "block")
 
     def _optional(self, template: Template, module: Module) -> str:

@@ -97,7 +97,7 @@ def indexed(text: str) -> str:
 
 def _loop(run: Run, statements: Sequence[Statement], attributes: Mapping[str, str]) -> Iterator[Statement]:
     items = run.names[0].partition(".")[0]
-    item = items.removesuffix("s")
+    item = items.removesuffix("s").rpartition("_")[2]
     if any(re.search(rf"\b{item}\b", statement.text) for statement in statements):
         item = "module"  # a variable has that name
     calls = [call for statement in statements[run.first : run.end] for call in statement.calls]
@@ -132,7 +132,7 @@ def _runs(statements: Sequence[Statement], names: Mapping[str, str] | set[str]) 
 def _shape(text: str, names: Mapping[str, str] | set[str]) -> tuple[str, str]:
     """(`x = self.{}(x, mask)`, the name) of a statement that assigns what one of these makes; else two times ''."""
     text = text.partition("  #")[0]
-    target, assigns, value = text.partition(" = ")
+    _, assigns, value = text.partition(" = ")
     called = CALLED.findall(text)
     if not assigns or len(called) != 1 or called[0] not in names or not value.startswith(f"self.{called[0]}("):
         return "", ""
@@ -144,7 +144,9 @@ def _rest(text: str, after: str, names: Mapping[str, str] | set[str]) -> tuple[s
     target, _, value = text.partition(" = ")
     targets = target.split(", ")
     call = PLAIN_CALL.match(value)
-    for name in CALLED.findall(after) if call else ():
+    if call is None:
+        return "", ""
+    for name in CALLED.findall(after):
         whole = call[0].format(name)
         rest = after.replace(whole, targets[0])
         others = after.replace(whole, "").partition(" = ")[2] or after.replace(whole, "")

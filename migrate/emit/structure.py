@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from string import ascii_uppercase
 
-from converters.graph import Call, Graph, Module, Value
+from converters.graph import Call, Graph, Module, Value, values
 from migrate.blocks.activations import CHOSEN
 from migrate.blocks.template import WIDENED, Template
 
@@ -85,7 +85,7 @@ def _from_structure(template: Template) -> str:
         )
     if joins == {"*"} and kinds and kinds[0] == "mean":
         return "SqueezeExcite"
-    if "torch.cat" in joins:
+    if "torch.cat" in joins and _is_made_of_the_first(graph):
         return "DenseLayer" if len(joins) == 1 and _is_chain_and_input(graph) else "InceptionBlock"
     if "+" in joins and "depthwise" in kinds:
         gated = any(
@@ -116,6 +116,13 @@ def _from_structure(template: Template) -> str:
     if kinds[:1] == ["BatchNorm"] and kinds.count("conv") == 1 and template.shrinking.isdigit():
         return "Transition"
     return _chain(kinds, [c for c in graph.nodes if isinstance(c, Call)], joins)
+
+
+def _is_made_of_the_first(graph: Graph) -> bool:
+    """Whether what is put side by side are branches, not one of them with what all blocks read."""
+    more = values(graph.inputs)[1:]
+    wide = [call for call in graph.nodes if isinstance(call, Call) and call.target == "torch.cat"]
+    return not any(value in more for call in wide for value in call.operands)
 
 
 def _chain(kinds: list[str], calls: list[Call], joins: set[str]) -> str:

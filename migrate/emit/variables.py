@@ -14,7 +14,7 @@ from converters.graph import Call, Graph, Value, values
 from migrate.blocks.branches import is_wide
 from migrate.emit.expression import Expression
 from migrate.emit.hourglass import skips
-from migrate.emit.names import identifier, unique
+from migrate.emit.names import argument_names, identifier, unique
 
 # What is made of a mask.
 MASKS = {"~": "padding", "flip": "reversed_mask"}
@@ -41,7 +41,7 @@ class Variables:
 
     def __post_init__(self) -> None:
         self.names: dict[Value, str] = dict(zip(values(self.graph.inputs), self.arguments, strict=True))
-        self.skips = skips(self.graph)
+        self.skips = skips(self.graph) | _read_by_all(self.graph)
 
     def release(self, expression: Expression) -> None:
         """Variables that were read for the last time free their names."""
@@ -94,6 +94,23 @@ class Variables:
             return "difference"
         made_by = self.attributes[last.target] if last.kind == "module" else ""
         return made_by if re.fullmatch(r"branch\d+", made_by) else ""
+
+
+def _read_by_all(graph: Graph) -> dict[Value, str]:
+    """What several blocks read beside their own input, by what they call it: `memory`."""
+    modules = {module.key: module for module in graph.modules}
+    found: dict[Value, list[str]] = {}
+    for call in graph.nodes:
+        inner = modules[call.target].graph if isinstance(call, Call) and call.kind == "module" else None
+        if inner is not None and inner.block is not None:
+            names = argument_names(inner.block.template.graph)
+            for value, name in list(zip(call.operands, names, strict=False))[1:]:  # type: ignore[union-attr]
+                found.setdefault(value, []).append(name)
+    return {
+        value: names[0]
+        for value, names in found.items()
+        if len(names) > 1 and len(set(names)) == 1 and names[0] != PREVIOUS
+    }
 
 
 def _compares(last: Call, expression: Expression) -> bool:

@@ -13,11 +13,14 @@ DRAWS, MARGIN = 3, 4.0  # runs that are compared; what a few random draws may mi
 ROUNDING = {"float64": 2.0**-53}  # of a run that is as it should be
 # What moves or chooses numbers rounds none.
 EXACT = set(
-    """Abs BroadcastTo Ceil ConcatV2 Const ExpandDims Fill Floor GatherV2 GatherNd Identity IdentityN Max MaxPool MaxPool3D
-    Maximum Min Minimum MirrorPad Neg OnesLike Pack Pad PadV2 ReadVariableOp Relu ReluGrad Reshape ResourceGather Reverse
-    ReverseV2 Round Select SelectV2 Sign Slice Split SplitV Squeeze StopGradient StridedSlice Tile Transpose Unpack
-    ZerosLike""".split()
+    """Abs BroadcastTo Ceil ConcatV2 Const ExpandDims Fill Floor GatherNd GatherV2 Identity IdentityN Max MaxPool
+    MaxPool3D Maximum Min Minimum MirrorPad Neg OnesLike Pack Pad PadV2 ReadVariableOp Relu ReluGrad Reshape
+    ResourceGather Reverse ReverseV2 Round Select SelectV2 Sign Slice Split SplitV Squeeze StopGradient StridedSlice
+    Tile Transpose Unpack ZerosLike""".split()
 )
+# What adds numbers up, and what adds up products of two tensors.
+SUMS = ("Sum", "Mean", "BiasAddGrad", "AvgPool", "AvgPool3D", "Cumsum", "SegmentSum", "UnsortedSegmentSum")
+PRODUCTS = ("MatMul", "BatchMatMul", "Conv2D", "Conv3D", "DepthwiseConv2d", "Einsum")
 TABLES = {"ResizeBicubic": 2e-3}  # the coefficients come from a table of 1024 steps, whatever the precision
 
 
@@ -59,7 +62,8 @@ class Leaks:
                     op = op_type.decode() if isinstance(op_type, bytes) else op_type
                     self.found[op] = TABLES.get(op, 0.0)
                 elif kind and isinstance(outputs, list):
-                    outputs[place] = self.disturbed(output, self.kinds[kind])
+                    times = roundings(op_type, inputs, output) if self.kinds is ROUNDING else 1.0
+                    outputs[place] = self.disturbed(output, self.kinds[kind] * times)
         finally:
             self.inside = False
 
@@ -86,7 +90,8 @@ class Leaks:
     def size(self, run, expected, share=0.0, draws=DRAWS):
         """The largest change of the arrays that `run` gives, relative to the scale of each, under disturbance.
 
-        `draws`: how often it is disturbed. `share`: of the largest of all scales, which is the least that counts (what is left of terms that cancel).
+        `draws`: how often it is disturbed. `share`: of the largest of all scales, which is the least that counts (what
+        is left of terms that cancel).
         """
         worst = max(self.found.values()) if self.found else 0.0
         least = share * max([scale(array) for array in expected] or [0.0])
@@ -115,6 +120,20 @@ def rounding(reference, model, arrays, result):
         return 0.0
     with reference.precision("float64"):
         return noise.size(lambda: reference.forward(model, arrays, "float64"), result)
+
+
+def roundings(op_type, inputs, output):
+    """By how many times its last digit an op may be off: a sum of n terms by about half the root of n."""
+    op = op_type.decode() if isinstance(op_type, bytes) else op_type
+    sizes = [float(np.prod(x.shape)) for x in inputs if dtype_name(x) == "float64"]
+    made = max(float(np.prod(output.shape)), 1.0)
+    if op in SUMS and sizes:
+        terms = sizes[0] / made
+    elif op.startswith(PRODUCTS) and len(sizes) > 1:
+        terms = (sizes[0] * sizes[1] / made) ** 0.5
+    else:
+        terms = 1.0
+    return max(1.0, 0.5 * terms**0.5)
 
 
 def dtype_name(tensor):
