@@ -17,9 +17,9 @@ from migrate.blocks.instances import every_module
 from migrate.blocks.parameters import names_in, unused, width
 from migrate.blocks.template import EITHER, WIDENED, Template
 from migrate.emit import classes
+from migrate.emit.arguments import argument_names
 from migrate.emit.body import LINE_LENGTH, Body, Statement
 from migrate.emit.literals import literal, prose
-from migrate.emit.names import argument_names
 from migrate.emit.shapes import shape_text
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from converters.graph import Call, Graph, Module, values
 from migrate.blocks.activations import CHOSEN
 from migrate.blocks.prefixes import common_words, layer_name, own_name, stage_of
 from migrate.blocks.template import EITHER, Template, Use
+from migrate.emit.handover import encoder_and_decoder
 from migrate.emit.hourglass import hourglass
 from migrate.emit.loops import listed
 from migrate.emit.names import Names, Numbers, attribute_of, class_name_of, identifier, kind_of, unique
@@ -64,7 +65,7 @@ class Namer:
         for module in graph.modules:
             self._attribute(module, first, prefix)
         numbers = Numbers(first.count)
-        ends = self._ends(graph) | hourglass(graph) | _statistics(graph)
+        ends = self._ends(graph) | hourglass(graph) | encoder_and_decoder(graph) | _statistics(graph)
         for module in graph.modules:
             plain = self._attribute(module, numbers, prefix)
             plain = ends.get(module.key) or (without_doubles(plain) if graph.block is None else plain)

@@ -14,8 +14,8 @@ from itertools import zip_longest
 from converters.graph import Call, Graph, Module, Tree, Value, leaves, map_tree, values
 from migrate.blocks.activations import IN_PLACE, OVERWRITING, makes_scratch
 from migrate.blocks.canonical import one_use_each
+from migrate.emit.arguments import argument_names
 from migrate.emit.expression import ATOM, Expression, Renderer
-from migrate.emit.names import argument_names
 from migrate.emit.shapes import shape_text
 from migrate.emit.variables import JOINS, PREVIOUS, Variables, branches_of
 

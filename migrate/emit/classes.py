@@ -17,12 +17,13 @@ from converters.graph import Call, Function, Graph, Module, Value, values
 from converters.weights import Constant
 from migrate.blocks.activations import CHOSEN
 from migrate.blocks.expressions import Parameter, Share
+from migrate.emit.arguments import argument_names
 from migrate.emit.body import LINE_LENGTH, Body, Statement
 from migrate.emit.head import Head
 from migrate.emit.layers import ONE_BIAS, flattened, makers_of_outputs, one_bias
 from migrate.emit.literals import literal, prose
 from migrate.emit.loops import folded, indexed
-from migrate.emit.names import Names, argument_names
+from migrate.emit.names import Names
 from migrate.emit.partials import Partials
 from migrate.emit.shapes import shape_text
 from migrate.interpret import resolve

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from converters.graph import Call, Graph, Module, Value, values
 from migrate.blocks.expressions import Parameter
@@ -72,8 +73,18 @@ class Head:
             return {"forward": statements}
         before = text.removesuffix(ending)
         logits = [*statements[:-1], Statement(before, tuple(c for c in statements[-1].calls if c is not self.last))]
+        logits = _joined(logits)
         forward = Statement(f"return self.logits({', '.join(arguments)}){ending}", (self.last,))
         return {"logits": logits, "forward": [forward]}
+
+
+def _joined(statements: list[Statement]) -> list[Statement]:
+    """Without a name that is given only to be returned."""
+    for made, returned in pairwise(statements[-2:]):
+        target, assigns, value = made.text.partition("  #")[0].partition(" = ")
+        if assigns and returned.text == f"return {target}":
+            return [*statements[:-2], Statement(f"return {value}", (*made.calls, *returned.calls))]
+    return statements
 
 
 def _is_flat_pixel(call: Call) -> bool:

@@ -5,6 +5,7 @@ No nn.Sequential can call them: `x, previous = cell(x, previous), x`, or `x = la
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,13 +25,15 @@ NUMBERED = re.compile(r"([a-z_]+)\d+")
 class Run:
     """Statements from `first` up to `end` that differ only in which of `names` they call.
 
-    `text`: of each, with `{}` for the name; `rest`: of the one after, whose first step is one more of these calls.
+    `text`: of each, with `{}` for the name; `lead`: what the first of them does before its call, if anything; `rest`:
+    what the one after does after one more of these calls.
     """
 
     first: int
     end: int
     names: tuple[str, ...]
     text: str
+    lead: str = ""
     rest: str = ""
 
 
@@ -100,17 +103,24 @@ def _loop(run: Run, statements: Sequence[Statement], attributes: Mapping[str, st
     item = items.removesuffix("s").rpartition("_")[2]
     if any(re.search(rf"\b{item}\b", statement.text) for statement in statements):
         item = "module"  # a variable has that name
-    calls = [call for statement in statements[run.first : run.end] for call in statement.calls]
-    after = statements[run.end].calls if run.rest else ()
-    calls += [call for call in after if call.kind == "module" and attributes.get(call.target) in run.names]
-    body = run.text.replace("self.{}(", f"{item}(")
-    made = [shape_text(call.outputs) for call in calls if attributes.get(call.target) in run.names]
-    _, said, note = statements[run.first].text.partition("  #")
-    note = f"  # to {made[-1]}" if len(set(made)) > 1 else f"{said}{note}"
-    yield Statement(f"for {item} in self.{items}:{note}\n    {body}", tuple(calls))
+    within = statements[run.first : run.end + bool(run.rest)]
+    calls = [call for statement in within for call in statement.calls if _is_of(call, run, attributes)]
+    made = [shape_text(call.outputs) for call in calls]
+    note = statements[run.first].text.partition("  #")[2] if len(set(made)) == 1 else f" to {made[-1]}"
+    if run.lead:
+        own = tuple(call for call in within[0].calls if call not in calls)
+        kept = f"  #{note}" if shape_text(calls[0].operands[0]) == made[-1] else ""  # a block changes no shape
+        yield Statement(run.lead + kept, own)
+        note = "" if kept else note
+    head = f"for {item} in self.{items}:" + (f"  #{note}" if note else "")
+    yield Statement(f"{head}\n    {run.text.replace('self.{}(', f'{item}(')}", tuple(calls))
     target, _, value = run.rest.partition("  #")[0].partition(" = ")
     if run.rest and target != value:
-        yield Statement(run.rest, tuple(call for call in after if call not in calls))
+        yield Statement(run.rest, tuple(call for call in within[-1].calls if call not in calls))
+
+
+def _is_of(call: Call, run: Run, attributes: Mapping[str, str]) -> bool:
+    return call.kind == "module" and attributes.get(call.target) in run.names
 
 
 def _runs(statements: Sequence[Statement], names: Mapping[str, str] | set[str]) -> Iterator[Run]:
@@ -123,9 +133,10 @@ def _runs(statements: Sequence[Statement], names: Mapping[str, str] | set[str]) 
         end = first + len(same)
         if same:
             rest, last = _rest(text, statements[end].text if end < len(statements) else "", names)
-            called = (*(one for _, one in same), *([last] if last else []))
+            lead, before = _lead(text, statements[first - 1].text if first else "", names)
+            called = tuple(filter(None, (before, *(one for _, one in same), last)))
             if len(called) >= CALLS_AT_LEAST and len(set(called)) == len(called):
-                yield Run(first, end, called, text, rest)
+                yield Run(first - bool(lead), end, called, text, lead, rest)
         first = max(end, first + 1)
 
 
@@ -137,6 +148,29 @@ def _shape(text: str, names: Mapping[str, str] | set[str]) -> tuple[str, str]:
     if not assigns or len(called) != 1 or called[0] not in names or not value.startswith(f"self.{called[0]}("):
         return "", ""
     return text.replace(f"self.{called[0]}(", "self.{}("), called[0]
+
+
+def _lead(text: str, before: str, names: Mapping[str, str] | set[str]) -> tuple[str, str]:
+    """What the statement before a run does first if it ends with one more call; and which that calls."""
+    target = text.partition(" = ")[0]
+    before = before.partition("  #")[0]
+    called = CALLED.match(before.removeprefix(f"{target} = "))
+    if called is None or called[1] not in names or ", " in target:
+        return "", ""
+    start, end = text.replace("{}", called[1]).split(f"({target}", 1)
+    if not before.startswith(f"{start}(") or not before.endswith(end):
+        return "", ""
+    given = before[len(start) + 1 : len(before) - len(end)]
+    return (f"{target} = {given}", called[1]) if _is_one_argument(given) else ("", "")
+
+
+def _is_one_argument(text: str) -> bool:
+    """Whether a text is one positional argument of a call."""
+    try:
+        call = ast.parse(f"f({text})", mode="eval").body
+    except SyntaxError:
+        return False
+    return isinstance(call, ast.Call) and len(call.args) == 1 and not call.keywords
 
 
 def _rest(text: str, after: str, names: Mapping[str, str] | set[str]) -> tuple[str, str]:

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from converters.graph import Call, Graph, Module, Value, values
+from converters.graph import Graph, Module
 from migrate.readers.vocabulary import snake_case
 
 # Attributes of every nn.Module, which a layer's name must not hide. A test holds them against torch.
@@ -208,38 +208,9 @@ def _capitalized(word: str) -> str:
     return word[:1].upper() + word[1:]
 
 
-def argument_names(graph: Graph) -> list[str]:
-    """The arguments of `forward`: the user's names for inputs, else `x`, or `x1`, `x2` for several.
-
-    What an embedding reads first is called `tokens`.
-    """
-    inputs, embedded = inputs_of(graph), _embedded(graph)
-    names: list[str] = []
-    taken: set[str] = set()
-    own_names = [identifier(value.name) for value in inputs]
-    automatic = [not name or bool(AUTOMATIC_INPUT.fullmatch(name)) for name in own_names]
-    for number, (own, unnamed) in enumerate(zip(own_names, automatic, strict=True), 1):
-        if unnamed:
-            kind = "tokens" if inputs[number - 1] in embedded else "x"
-            own = kind if sum(automatic) == 1 else f"{kind}{number}"
-        names.append(unique(own, taken))
-    return names
-
-
-def _embedded(graph: Graph) -> set[Value]:
-    """The inputs that go into an embedding as they are."""
-    modules = {module.key: module for module in graph.modules}
-    calls = [call for call in graph.nodes if isinstance(call, Call) and call.kind == "module"]
-    return {v for call in calls if modules[call.target].constructor == "nn.Embedding" for v in call.operands}
-
-
 def unique(name: str, taken: set[str], joint: str = "_") -> str:
     candidate, number = name, 2
     while candidate in taken:
         candidate, number = f"{name}{joint}{number}", number + 1
     taken.add(candidate)
     return candidate
-
-
-def inputs_of(graph: Graph) -> list[Value]:
-    return values(graph.inputs)

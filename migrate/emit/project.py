@@ -12,7 +12,8 @@ from zlib import crc32
 from converters.arrangement import Flat
 from converters.graph import Call, Graph, Layer, Module, Node, Value, values
 from converters.weights import Leaf, Weight, to_json
-from migrate.emit.names import Names, argument_names
+from migrate.emit.arguments import argument_names
+from migrate.emit.names import Names
 from migrate.emit.source import Place
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from converters.errors import number_of
 from converters.graph import Graph, Module, Node, Value, values
+from migrate.emit.arguments import argument_names
 from migrate.emit.literals import literal, marked, prose
-from migrate.emit.names import argument_names
 from migrate.emit.project import Project, layer_entries, named_outputs
 from migrate.emit.shapes import shape_text
 from migrate.outputs import output_keys

@@ -78,11 +78,11 @@ def _from_structure(template: Template) -> str:
     kinds = [kind for kind, _ in parts]
     convolutions = [detail for kind, detail in parts if kind in ("conv", "depthwise")]
     if "attention" in kinds:
-        return (
-            ("TransformerDecoderLayer" if kinds.count("attention") > 1 else "TransformerEncoderLayer")
-            if "linear" in kinds
-            else "AttentionBlock"
-        )
+        if "linear" not in kinds:
+            return "AttentionBlock"
+        looks_back = any(call.kwargs.get("is_causal") is True for call in graph.nodes if isinstance(call, Call))
+        single = "TransformerBlock" if looks_back else "TransformerEncoderLayer"
+        return "TransformerDecoderLayer" if kinds.count("attention") > 1 else single
     if joins == {"*"} and kinds and kinds[0] == "mean":
         return "SqueezeExcite"
     if "torch.cat" in joins and _is_made_of_the_first(graph):

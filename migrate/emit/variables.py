@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from converters.graph import Call, Graph, Value, values
 from migrate.blocks.branches import is_wide
+from migrate.emit.arguments import argument_names
 from migrate.emit.expression import Expression
 from migrate.emit.hourglass import skips
-from migrate.emit.names import argument_names, identifier, unique
+from migrate.emit.names import identifier, unique
 
 # What is made of a mask.
 MASKS = {"~": "padding", "flip": "reversed_mask"}

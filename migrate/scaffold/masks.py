@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from converters.errors import Unsupported
 from converters.graph import Call, Graph, Tree, Value, values
+from migrate.emit.arguments import argument_names
 from migrate.emit.body import Body
-from migrate.emit.names import argument_names
 from migrate.lower import lower
 from migrate.scaffold.plan import Plan, Port
 from migrate.simplify.numbering import drop_dead, number_values

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from converters.arrangement import Flat
 from converters.graph import Graph, Node, Value, values
 from converters.training import Loss, Output, Variable
-from migrate.emit.names import argument_names
+from migrate.emit.arguments import argument_names
 from migrate.emit.project import Project, named_outputs
 from migrate.outputs import output_names
 from migrate.readers.vocabulary import dtype_name
