@@ -13,6 +13,7 @@ from itertools import zip_longest
 
 from converters.graph import Call, Graph, Module, Tree, Value, leaves, map_tree, values
 from migrate.blocks.activations import IN_PLACE, OVERWRITING, makes_scratch
+from migrate.blocks.branches import is_wide
 from migrate.blocks.canonical import one_use_each
 from migrate.emit.arguments import argument_names
 from migrate.emit.expression import ATOM, Expression, Renderer
@@ -196,6 +197,11 @@ class Body:
                 self._settle(operand)
         expression = self.renderer.render(call, heavy)
         room = self._room(call)
+        if is_wide(call) and len(expression.text) > room:
+            for operand in call.operands:  # a line for each, in order
+                if operand in self.pending and self.pending[operand].calls:
+                    self._settle(operand)
+            expression = self.renderer.render(call, heavy)
         while len(expression.text) > room or expression.depth > NESTING_AT_MOST:
             waiting = [v for v in call.operands if v in self.pending and self.pending[v].calls]
             if not waiting:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from converters.graph import Call, Graph, Value, values
 from migrate.blocks.branches import is_wide
+from migrate.blocks.prefixes import layer_name
 from migrate.emit.arguments import argument_names
 from migrate.emit.expression import Expression
 from migrate.emit.hourglass import skips
-from migrate.emit.names import identifier, unique
+from migrate.emit.names import identifier, is_automatic, unique
 
 # What is made of a mask.
 MASKS = {"~": "padding", "flip": "reversed_mask"}
@@ -42,6 +43,7 @@ class Variables:
 
     def __post_init__(self) -> None:
         self.names: dict[Value, str] = dict(zip(values(self.graph.inputs), self.arguments, strict=True))
+        self.modules = {module.key: module for module in self.graph.modules}
         self.skips = skips(self.graph) | _read_by_all(self.graph)
 
     def release(self, expression: Expression) -> None:
@@ -67,6 +69,12 @@ class Variables:
         alone = len(expression.reads) == 1 and dead and dead == values(self.graph.inputs)[1:2]
         return {PREVIOUS} if alone and PREVIOUS in self.arguments else set()
 
+    def _layer_of(self, expression: Expression) -> str:
+        """The user's name for the one layer that makes a branch, if it has one: `city_embedding`."""
+        called = [self.modules[call.target] for call in expression.calls if call.kind == "module"]
+        own = layer_name(called[0].origin) if len(called) == 1 else ""
+        return self.attributes[called[0].key] if own and not is_automatic(own, called[0].class_name) else ""
+
     def _deed(self, expression: Expression) -> str:
         """What was done to a variable that is read again later: `x_padded`."""
         last = expression.calls[-1] if expression.calls else None
@@ -90,7 +98,7 @@ class Variables:
             return self.skips[value]
         last = expression.calls[-1]
         if (place := self.branches.get(value)) and (self.uses[value] == 1 or last.target in JOINS):
-            return f"branch{place}"
+            return self._layer_of(expression) or f"branch{place}"
         if _compares(last, expression):
             return "difference"
         made_by = self.attributes[last.target] if last.kind == "module" else ""
