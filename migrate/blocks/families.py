@@ -58,7 +58,7 @@ class Families:
         families = [self._intervals(pattern) for pattern in unify(self._seeds(), self.tokens)]
         for family in families:
             self.taken.update(start for start, _ in family)
-        families = [sorted([*family, *self._chain_runs(family)]) for family in families]
+        families = [sorted([*family, *filter(self._stands, self._chain_runs(family))]) for family in families]
         for family in sorted((f for f in families if len(f) > 1), key=lambda f: f[0]):
             for grown in self._grown(family) if self.width == 1 else [self._activated(family)]:
                 for pattern in unify([self._member(*interval) for interval in grown], self.tokens):
@@ -82,10 +82,16 @@ class Families:
     @cached_property
     def seeds(self) -> int:
         """How many segments could be blocks."""
-        return sum(map(self._is_seed, self.segments))
+        return len(self._seeds())
 
     def _seeds(self) -> list[Member]:
-        return [self._completed(number) for number, segment in enumerate(self.segments) if self._is_seed(segment)]
+        found = [number for number, segment in enumerate(self.segments) if self._is_seed(segment)]
+        return [self._completed(number) for number in found if not self.beside or self._is_read_next(number)]
+
+    def _is_read_next(self, number: int) -> bool:
+        """Whether the next part goes on from this one; a branch beside others does not."""
+        made, after = self.segments[number].output, self.segments[number + 1 : number + 2]
+        return not after or any(made in call.operands for call in after[0].calls)
 
     def _completed(self, number: int) -> Member:
         """A segment, with what is cut off before it where that is no cut in others like it: before the last of some."""
@@ -241,8 +247,15 @@ class Families:
             return []
         if not self._is_free(self.segments[added[0]]) or self._is_output(added[-1]):
             return []
+        wider = [(start - 1, stop) if left else (start, stop + 1) for start, stop in family]
+        if not all(map(self._stands, wider)):
+            return []
         self.taken.update(added)
-        return [(start - 1, stop) if left else (start, stop + 1) for start, stop in family]
+        return wider
+
+    def _stands(self, interval: Interval) -> bool:
+        """Whether nobody else reads what is within it: what is alive beside the blocks may be made in one."""
+        return not self.beside or closed(self._member(*interval), self.readers)
 
     def _is_output(self, number: int) -> bool:
         return self.segments[number].output in values(self.graph.outputs)

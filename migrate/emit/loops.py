@@ -109,7 +109,8 @@ def _loop(run: Run, statements: Sequence[Statement], attributes: Mapping[str, st
     note = statements[run.first].text.partition("  #")[2] if len(set(made)) == 1 else f" to {made[-1]}"
     if run.lead:
         own = tuple(call for call in within[0].calls if call not in calls)
-        kept = f"  #{note}" if shape_text(calls[0].operands[0]) == made[-1] else ""  # a block changes no shape
+        # A block that changes no shape: what is said of its output holds for what it reads.
+        kept = f"  #{note}" if note and shape_text(calls[0].operands[0]) == made[-1] else ""
         yield Statement(run.lead + kept, own)
         note = "" if kept else note
     head = f"for {item} in self.{items}:" + (f"  #{note}" if note else "")

@@ -10,6 +10,7 @@ from migrate.lower.pen import BATCH_SIZES, SEQUENCE_SIZES, SPATIAL_SIZES
 Sizes = tuple[int, ...]
 SHRINKS_AT_MOST = 64
 GROWS_AT_MOST = 16
+ATTENTION = 4  # the rank of a mask of heads, queries and keys
 CUT_AT_MOST = 15  # less than what sizes that are tried differ by
 
 
@@ -79,6 +80,8 @@ CHANGES = (_same, _halved, _shrunk, _grown, _cut)
 def _letter(value: Value, axis: int) -> str:
     if axis == 0:
         return "N"
+    if value.rank == ATTENTION and value.dtype == "bool":
+        return "NHTS"[axis]
     keras = getattr(value.arrangement, "axes", tuple(range(value.rank)))[axis]
     if value.rank in (4, 5):
         return "DHWC"[(5 - value.rank) + keras - 1] if keras < value.rank - 1 else "C"
