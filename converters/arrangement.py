@@ -27,6 +27,13 @@ class Perm:
 
 
 @dataclass(frozen=True)
+class Vector(Perm):
+    """(N, C) that Keras has with more axes, `rank` in all: those that `axes` does not name have size 1."""
+
+    rank: int
+
+
+@dataclass(frozen=True)
 class Block:
     """A run of features: a tensor of Keras shape `sizes`, its axes permuted by `axes`, then flattened."""
 

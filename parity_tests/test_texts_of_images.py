@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -458,3 +460,56 @@ def test_the_range_of_images_is_told_where_it_is_certain(
     text = written(bench, model, shape).text.text
     size = "8, 8" if shape[0] else "H, W"
     assert (f'"""Images (N, 3, {size}) in 0..255 -> (N, 4)."""' in text) is told and ("0..255" in text) is told, text
+
+
+# Four residual blocks; `GATE` is the gate of an image y of n channels.
+GATED = (
+    "lambda x: (lambda f: Dense(2)(GlobalAveragePooling2D()(f(f(f(f(x, 16), 16), 32), 32))))(lambda x, n: (lambda y: "
+    "Add()([x if x.shape[-1] == n else Conv2D(n, 1)(x), Multiply()([y, GATE])]))(Conv2D(n, 3, padding='same')(x)))"
+)
+MEAN = "GlobalAveragePooling2D()(y)"
+LAYERS = "Dense(n, activation='sigmoid')(Dense(n // 4, activation='relu')({}))"
+CONVOLUTIONS = LAYERS.replace("'sigmoid'", "'sigmoid', kernel_size=1").replace("'relu'", "'relu', kernel_size=1")
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [
+        LAYERS.format(f"Reshape((1, 1, n))({MEAN})"),
+        LAYERS.format("GlobalAveragePooling2D(keepdims=True)(y)"),
+        LAYERS.format(MEAN),
+        f"Reshape((1, 1, n))({LAYERS.format(MEAN)})",
+    ],
+)
+def test_a_gate_of_linear_layers_names_no_size(bench: Bench, gate: str) -> None:
+    text = written(bench, GATED.replace("GATE", gate), (8, 8, 8)).text.text
+    assert "self.fc1 = nn.Linear(channels, channels // 4)" in text, text
+    assert "y = F.relu(self.fc1(x.mean(dim=(2, 3))))" in text, text
+    assert "return x * self.fc2(y).sigmoid()[:, :, None, None]" in text, text
+    assert "self.se = SqueezeExcite(out_channels)" in text and "class SqueezeExcite2" not in text, text
+
+
+def test_a_gate_of_convolutions_keeps_the_axes(bench: Bench) -> None:
+    gate = CONVOLUTIONS.replace("Dense", "Conv2D").format(f"Reshape((1, 1, n))({MEAN})")
+    text = written(bench, GATED.replace("GATE", gate), (8, 8, 8)).text.text
+    assert "self.conv1(x.mean(dim=(2, 3), keepdim=True))" in text and "None, None]" not in text, text
+
+
+def test_the_selfcheck_sees_a_gate_along_another_axis(bench: Bench) -> None:
+    done = written(bench, GATED.replace("GATE", LAYERS.format("GlobalAveragePooling2D(keepdims=True)(y)")), (8, 8, 8))
+    names = flat_names(done.graph, done.graph, done.names)
+    check(done.text.text, done.graph, names)
+    wrong = done.text.text.replace("[:, :, None, None]", "[:, None, None, :]")
+    assert wrong != done.text.text
+    with pytest.raises(UserError, match=r"does not do what was converted|cannot be run"):
+        check(wrong, done.graph, names)
+
+
+def test_a_block_never_chooses_between_two_blocks(bench: Bench) -> None:
+    """Gates of two kinds, one after the other: blocks of two kinds."""
+    layers = LAYERS.format(MEAN)
+    gate = f"(({layers}) if x.shape[-1] == n else ({layers.replace('sigmoid', 'tanh')}))"
+    model = GATED.replace("GATE", gate).replace("32), 32)", "32), 32), 64), 64)").replace("f(f(f(f(", "f(f(f(f(f(f(")
+    text = written(bench, model, (8, 8, 8)).text.text
+    assert "class SqueezeExcite2" in text and "SqueezeExcite" in text, text
+    assert not re.search(r"SqueezeExcite2?\(.*\) if ", text), text

@@ -20,6 +20,7 @@ WORDS = {
 }
 WIDTHS = {"in_channels", "out_channels", "num_features", "in_features", "out_features", "channels", "hidden_size"}
 AS_IN_TORCH = {"padding": 0, "stride": 1}
+PADDINGS = {"F.pad", "local.pad_image", "local.pad_same"}
 DEPTH = "depth"  # how many layers of one kind follow each other in a block
 WINDOW = ("padding", "kernel_size", "stride", "dilation")  # no formula of a width gives them
 INNER_WIDTHS = ("hidden", "squeeze")
@@ -107,7 +108,7 @@ class Columns:
             or self.parameters.condition(
                 slot.present,
                 lambda n=number, s=slot: self._flag(n, s),  # type: ignore[misc]
-                strided=slot.first.target == "F.pad",
+                strided=slot.first.target in PADDINGS,
                 shortcut=any(self._is_shortcut(n, s) for n, s in optional if s.present == slot.present),
             )
             for number, slot in optional
@@ -192,7 +193,9 @@ class Columns:
             "channels",
             "features",
         ):
-            inner = "squeeze" if self.pattern.is_gate else "pool" if self._after_pooling(number) else "hidden"
+            if self.pattern.is_gate:
+                return "squeeze_channels"  # of the image, though its layers be linear
+            inner = "pool" if self._after_pooling(number) else "hidden"
             return f"{inner}_{'features' if 'features' in key else 'channels'}"
         return WORDS.get(key, key if key.isidentifier() else "padding")
 

@@ -141,7 +141,7 @@ class Pattern:
             return None
         optional = [i for i, slot in enumerate(self.slots) if slot.optional and len(slot.first.operands) > 1]
         choices = [range(min(len(self.slots[i].first.operands), PASSES_AT_MOST)) for i in optional]
-        if len(optional) > 4:
+        if len(optional) > 4 or any(self._are_two_blocks(*two) for two in pairwise(range(len(self.slots)))):
             return None
         ways = [dict(zip(optional, through, strict=True)) for through in product(*choices)]
         found = (self._flow(through, chained=chained) for chained in (False, True) for through in ways)
@@ -170,6 +170,13 @@ class Pattern:
         one, two = self.slots[number], self.slots[other]
         layers = all(heavy(s.first, self.modules) and len(s.first.operands) == 1 for s in (one, two))
         return layers and all(a != b for a, b in zip(one.present, two.present, strict=True))
+
+    def _are_two_blocks(self, number: int, other: int) -> bool:
+        """Whether some members have one block where others have another one: they are no instances of one class."""
+        for slot in (self.slots[number], self.slots[other]):
+            if not slot.optional or slot.first.kind != "module" or self.modules[slot.first.target].graph is None:
+                return False
+        return self._never_meet(number, other)
 
     def _never_meet(self, number: int, other: int) -> bool:
         one, two = self.slots[number], self.slots[other]

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from converters.arrangement import Arrangement, Flat
+from converters.arrangement import Arrangement, Flat, Vector
 from converters.graph import Graph, Node, Value, values
 from converters.weights import Weight, to_json
 from migrate.emit.selfcheck import Recording, examples
@@ -195,7 +195,12 @@ def _entry(seen: Seen, arrangement: Arrangement) -> dict[str, Any]:
 
 
 def order_json(arrangement: Arrangement) -> Any:
-    """The Keras axis that each axis of the tensor holds; for flattened features {"rank", "blocks": [[sizes, axes]]}."""
+    """The Keras axis that each axis of the tensor holds; for flattened features {"rank", "blocks": [[sizes, axes]]}.
+
+    {"rank", "axes"} where Keras has more axes than the tensor, all of size 1.
+    """
+    if isinstance(arrangement, Vector):
+        return {"rank": arrangement.rank, "axes": list(arrangement.axes)}
     if isinstance(arrangement, Flat):
         return {"rank": arrangement.rank, "blocks": [[list(b.sizes), list(b.axes)] for b in arrangement.blocks]}
     return [] if arrangement.is_as_written else list(arrangement.axes)

@@ -13,12 +13,13 @@ from migrate.simplify.numbering import drop_dead, number_values
 from migrate.simplify.pooling import pool_any_size
 from migrate.simplify.reorders import absorb_reorders
 from migrate.simplify.sizes import stated_sizes
+from migrate.simplify.vectors import keep_vectors
 
 __all__ = ["count_permutes", "simplify"]
 
 STEPS = (
     number_values, stated_sizes, drop_dead, absorb_reorders, fold_padding, fold_pooling, fold_strides,
-    fold_hard_sigmoid, keep_dims, pool_any_size, self_attention, sorted_once, plain_numbers, drop_dead,
+    fold_hard_sigmoid, keep_dims, keep_vectors, pool_any_size, self_attention, sorted_once, plain_numbers, drop_dead,
 )  # fmt: skip
 
 

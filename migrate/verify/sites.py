@@ -36,6 +36,8 @@ class Site:
 
     def in_keras_order(self, tensor: torch.Tensor) -> torch.Tensor:
         """A tensor of the emitted model with its axes, and flattened features, in the order of Keras."""
+        if isinstance(self.order, dict) and "axes" in self.order:
+            return self._with_ones(tensor)
         if isinstance(self.order, dict):
             return tensor[..., torch.from_numpy(np.argsort(_features(self.order))).to(tensor.device)]
         if not self.order or len(self.order) != tensor.ndim:
@@ -44,9 +46,19 @@ class Site:
 
     def as_emitted(self, tensor: torch.Tensor) -> torch.Tensor:
         """The inverse of `in_keras_order`, contiguous."""
+        if isinstance(self.order, dict) and "axes" in self.order:
+            return tensor.flatten(1)
         if isinstance(self.order, dict):
             return tensor[..., torch.from_numpy(_features(self.order)).to(tensor.device)].contiguous()
         return tensor.permute(*self.order).contiguous() if self.order else tensor
+
+    def _with_ones(self, tensor: torch.Tensor) -> torch.Tensor:
+        """(N, C) with the axes of size 1 that it has in Keras."""
+        axes = self.order["axes"]
+        if tensor.ndim != len(axes):
+            return tensor  # the text was edited
+        sizes = [tensor.shape[axes.index(axis)] if axis in axes else 1 for axis in range(self.order["rank"])]
+        return tensor.reshape(sizes)
 
 
 Fits = Callable[[Site, Key], bool]
