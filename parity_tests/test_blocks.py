@@ -376,3 +376,56 @@ def test_what_stands_between_blocks_each_time_is_a_class(bench: Bench, second: s
     text = text_of(bench, model, (16, 16, 8))
     assert ("class Transition(nn.Module):" in text) is found and ("= Transition(32, 6)" in text) is found, text
     assert "DenseLayer(" in text and text.count("avg_pool2d") == 1, text
+
+
+TEMPORAL = (
+    "lambda x: (lambda f: Dense(1)(__import__('functools').reduce(f, {dilations}, x)[:, -1]))(lambda x, d: (lambda c: "
+    "Activation('relu')(Add()([x if x.shape[-1] == 8 else Conv1D(8, 1)(x), c(c(x))])))(lambda y: "
+    "{drop}(0.1)({norm}(Conv1D(8, {kernel}, dilation_rate=d, padding='{padding}', activation='relu')(y)))))"
+)
+LISTED = "TemporalBlock(4, 8), *(TemporalBlock(8, 8, dilation=dilation) for dilation in (2, 4, 8))"
+
+
+def temporal(
+    dilations: str = "(1, 2, 4, 8)", kernel: int = 3, padding: str = "causal", norm: str = "", drop: str = "Dropout"
+) -> str:
+    return TEMPORAL.format(dilations=dilations, kernel=kernel, padding=padding, norm=norm, drop=drop)
+
+
+@pytest.mark.parametrize(
+    ("model", "steps", "said"),
+    [
+        (temporal(), 9, ("nn.ZeroPad1d((2 * dilation, 0))", LISTED, '"""(N, in_channels, T) -> (N, out_channels, T).')),
+        (temporal(kernel=2), None, ("nn.ZeroPad1d((dilation, 0))", LISTED, "out_channels, 2, dilation=dilation)")),
+        (temporal(padding="same"), 9, ("3, padding=dilation, dilation=dilation)", LISTED)),
+        (temporal(norm="BatchNormalization()"), 9, (LISTED, "self.bn2 = BatchNorm(out_channels)")),
+        (temporal(norm="LayerNormalization()"), 9, (LISTED, "self.ln2 = LayerNorm(out_channels)")),
+        (temporal("(1, 2, 4)", drop="SpatialDropout1D"), 9, ("nn.Dropout1d(0.1)", "TemporalBlock(8, 8, dilation=4)")),
+        (
+            f"lambda x: ({temporal('2 * (1, 2, 4, 8, 16)')})(Conv1D(8, 1)(x))",
+            9,
+            ("nn.Sequential(*(TemporalBlock(dilation=dilation) for _ in range(2) for dilation in (1, 2, 4, 8, 16)))",),
+        ),
+        (temporal("(1, 1, 1, 1)"), 9, ("nn.ZeroPad1d((2, 0))", "class ResidualBlock", "for _ in range(3)")),
+    ],
+    ids=["causal", "kernel of 2", "same", "bn", "ln", "three", "twice", "not dilated"],
+)  # fmt: skip
+def test_temporal_blocks_differ_in_their_dilation(
+    bench: Bench, model: str, steps: int | None, said: tuple[str, ...]
+) -> None:
+    """One padding before both convolutions, by a formula; where nothing is dilated, an ordinary block."""
+    text = text_of(bench, model, (steps, 4))
+    squeezed = " ".join(text.split()).replace("( ", "(").replace(" )", ")").replace(",)", ")")
+    assert all(part in squeezed for part in said), text
+    assert text.count("self.pad = ") == ("nn.ZeroPad1d" in text) and "extended" not in text, text
+
+
+def test_a_padding_that_is_no_multiple_of_the_dilation_is_seen(bench: Bench) -> None:
+    flat = flat_graph(bench.saved(case("temporal", temporal(), (9, 4))))
+    done = write(flat, "Net", "test")
+    with pytest.raises(UserError, match=r"does not do what was converted|cannot be run"):
+        check(
+            done.text.text.replace("(2 * dilation, 0)", "(dilation + 2, 0)"),
+            flat,
+            flat_names(flat, done.graph, done.names),
+        )

@@ -13,6 +13,7 @@ MODULES = {
     "F.relu": "nn.ReLU", "F.relu6": "nn.ReLU6", "F.silu": "nn.SiLU", "F.hardswish": "nn.Hardswish", "F.gelu": "nn.GELU",
     "F.max_pool2d": "nn.MaxPool2d", "F.avg_pool2d": "nn.AvgPool2d", "F.pad": "nn.ZeroPad2d",
 }  # fmt: skip
+PADDINGS = {2: "nn.ZeroPad1d", 4: "nn.ZeroPad2d"}  # by how many numbers of zeros F.pad has: two an axis
 CHOSEN = "chosen"  # the constructor of an activation whose class is a parameter of the block
 OVERWRITING = {MODULES[name] for name in IN_PLACE if name in MODULES} | {CHOSEN}
 

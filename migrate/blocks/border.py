@@ -11,6 +11,7 @@ SPATIAL = 4  # the rank of a batch of images
 SEQUENCE = 3  # the rank of a batch of sequences
 VIEWS = {"reshape", "flatten", "unflatten"}
 TURNS = {"permute", "transpose"}
+PADDING = "F.pad"
 FIXED = {"F.interpolate"}
 
 
@@ -34,7 +35,9 @@ def is_steps(axis: int, value: Value) -> bool:
 def any_steps(calls: Iterable[Call], modules: Mapping[str, Module]) -> bool:
     """Whether a part takes any number of steps and leaves it as it is: nothing in it names that, or turns the axes."""
     calls = list(calls)
+    padded = {call.outputs for call in calls if call.target == PADDING}  # what reads it makes it as long as before
     tensors = [v for call in calls for v in (*call.operands, *values(call.outputs)) if v.rank == SEQUENCE]
+    tensors = [v for v in tensors if v not in padded]
     steps = {v.sizes[axis] for v in tensors for axis in range(SEQUENCE) if is_steps(axis, v)}
     if len(steps) != 1 or not any_extent(calls, modules):
         return False

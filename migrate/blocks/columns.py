@@ -9,7 +9,7 @@ from converters.graph import Function, Value
 from migrate.blocks.activations import ACTIVATIONS, MODULES, is_interchangeable
 from migrate.blocks.expressions import Condition, Parameter, Test
 from migrate.blocks.parameters import ABSENT, Parameters, same, width
-from migrate.blocks.pattern import Pattern, Ref, Slot, arguments, numbers
+from migrate.blocks.pattern import Pattern, Ref, Slot, arguments, heavy, numbers
 
 WORDS = {
     "p": "drop",
@@ -19,7 +19,7 @@ WORDS = {
     "negative_slope": "slope",
 }
 WIDTHS = {"in_channels", "out_channels", "num_features", "in_features", "out_features", "channels", "hidden_size"}
-AS_IN_TORCH = {"padding": 0, "stride": 1}
+AS_IN_TORCH = {"padding": 0, "stride": 1, "dilation": 1}
 PADDINGS = {"F.pad", "local.pad_image", "local.pad_same"}
 DEPTH = "depth"  # how many layers of one kind follow each other in a block
 WINDOW = ("padding", "kernel_size", "stride", "dilation")  # no formula of a width gives them
@@ -27,7 +27,7 @@ INNER_WIDTHS = ("hidden", "squeeze")
 PREVIOUS = "previous_channels"  # the width of what the block before the one before made
 ACTIVATION = "activation"  # the class of an activation of which members have one or another
 EARLY = 3  # the last priority of what is solved before the conditions, which ask for it
-FIRST = {"stride": 1, "kernel_size": 2, "p": 3, "dropout": 3, "rate": 3}
+FIRST = {"stride": 1, "kernel_size": 2, "dilation": 3, "p": 3, "dropout": 3, "rate": 3}
 
 
 def usual(name: str, column: Sequence[Any]) -> Any:
@@ -75,11 +75,23 @@ class Columns:
                 self.parameters.given.add("channels")
             else:
                 self.parameters.offer(name, column)
+            if name == "out_channels" and self._is_told_by(column):
+                self.parameters.fix(name, column)
         if len(self.pattern.members[0].inputs) == 2:
             self.parameters.offer(PREVIOUS, [width(m.inputs[1]) for m in self.pattern.members])
         if self.pattern.copies is not None:
             self.parameters.columns[DEPTH] = list(self.pattern.depths)
             self.parameters.used.add(DEPTH)
+
+    def _is_told_by(self, made: Sequence[int | None]) -> bool:
+        """Whether what all make alike tells which of them have a layer around the rest: those that read another width.
+
+        A person names both widths then, though one of them is the same for all.
+        """
+        read = self.parameters.columns.get("in_channels", [])
+        differs = tuple(one != other for one, other in zip(read, made, strict=False))
+        layers = [s for s in self.pattern.slots if s.optional and heavy(s.first, self.pattern.modules)]
+        return any(s.present == differs and len(s.first.operands) == 1 for s in layers)
 
     @property
     def _written(self) -> list[tuple[int, Slot]]:
@@ -141,7 +153,7 @@ class Columns:
             column,
             lambda: self._name(number, key),
             choose=chosen,
-            border=key in WIDTHS | {"stride"},
+            border=key in WIDTHS | {"stride"} or (key == "normalized_shape" and bool(self.parameters.fixed)),
             window=key.startswith("#") or key in WINDOW,
         )
 

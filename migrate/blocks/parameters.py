@@ -12,6 +12,7 @@ from migrate.blocks.expressions import FORMULAS, Choice, Condition, Either, Para
 
 Column = Sequence[Any]  # what stands in one place of each member; ABSENT where the member lacks the place
 FACTORS_AT_MOST = 64
+DILATION = "dilation"  # of which a padding is a multiple
 HIDDEN = "hidden_channels"  # the width of a block inside
 
 
@@ -32,6 +33,7 @@ class Parameters:
     count: int
     columns: dict[str, list[Any]] = field(default_factory=dict)
     given: set[str] = field(default_factory=set)  # names that come from the shapes at the block's border
+    fixed: set[str] = field(default_factory=set)  # of these, that which is the same for all
     used: set[str] = field(default_factory=set)
     formulas: dict[Scaled, None] = field(default_factory=dict)  # what widths are in all members, in order
     window: bool = False
@@ -41,6 +43,13 @@ class Parameters:
         if None not in column and (len(set(column)) > 1 or (self.count == 1 and name == "in_channels")):
             self.columns[name] = list(column)
             self.given.add(name)
+
+    def fix(self, name: str, column: Column) -> None:
+        """A parameter although it is the same for all: it stands wherever its number is a width."""
+        if None not in column and len(set(column)) == 1:
+            self.columns[name] = list(column)
+            self.given.add(name)
+            self.fixed.add(name)
 
     def solve(
         self,
@@ -87,12 +96,14 @@ class Parameters:
 
     def _told(self, column: Column, present: Sequence[int], border: bool) -> Any:
         """The parameter that a number of an optional part is, as the width of a shortcut; so too in a block alone."""
-        if border and (len(present) < len(column) or self.count == 1):
-            for name in ("in_channels", "out_channels", "channels", "previous_channels", "stride"):
+        few = len(present) < len(column) or self.count == 1
+        if border and (few or self.fixed):
+            known = ("in_channels", "out_channels", "channels", "previous_channels", "stride")
+            for name in known if few else self.fixed:
                 if name in self.columns and all(same(self.columns[name][i], column[i]) for i in present):
                     self.used.add(name)
                     return Parameter(name)
-            for formula in self.formulas:
+            for formula in self.formulas if few else ():
                 if all(same(evaluate(formula, self.environment(i)), column[i]) for i in present):
                     return formula
         return None
@@ -208,6 +219,8 @@ class Parameters:
                     yield Scaled(name, times=wanted[0] // base)
                 if wanted[0] and base % wanted[0] == 0 and base // wanted[0] <= FACTORS_AT_MOST:
                     yield Scaled(name, over=base // wanted[0])
+            elif name == DILATION and self.window and wanted[0] and wanted[0] % base == 0:
+                yield Scaled(name, times=wanted[0] // base)
             elif name.startswith("kernel"):
                 yield Scaled(name, over=2)
                 yield Scaled(name, over=2, plus=-1)

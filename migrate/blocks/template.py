@@ -8,7 +8,7 @@ from itertools import pairwise, starmap
 from typing import Any
 
 from converters.graph import Call, Graph, Module, Tree, Value, map_tree, values
-from migrate.blocks.activations import CHOSEN, MODULES, overwriting
+from migrate.blocks.activations import CHOSEN, MODULES, PADDINGS, overwriting
 from migrate.blocks.border import any_extent, any_steps, difference, is_extent, is_steps, rounds_up, shrinking
 from migrate.blocks.branches import Branches
 from migrate.blocks.canonical import ordered
@@ -201,8 +201,9 @@ class _Builder:
             return self._module(number)
         key = f"{number}:{call.target}"
         args, kwargs = self._call_arguments(number, call)
-        if call.target == "F.pad" and (kwargs or len(args) != 2 or len(args[1]) != 4):
-            return None
+        if call.target == "F.pad":
+            plain = not kwargs and len(args) == 2 and len(args[1]) in PADDINGS
+            return _stateless(key, PADDINGS[len(args[1])], args[1:], kwargs, call) if plain else None
         if call.kind == "function" and call.target in MODULES and isinstance(call.args[0], Value):
             chosen = self.columns.solved.get((number, ACTIVATION))
             if chosen is not None:
@@ -291,8 +292,13 @@ class _Builder:
         return self.pattern.modules[slot.first.target]
 
     def _attach(self, module: Module, group: list[int], condition: Condition | None) -> None:
-        """A module, and its call."""
-        self._add(module, group[0])
+        """A module, and its call; two paddings of all members that add the same zeros are one."""
+        same = (m for m in self.modules if (m.constructor, m.args) == (module.constructor, module.args))
+        known = next(same, None) if condition is None and module.constructor in PADDINGS.values() else None
+        if known is not None and known.key not in self.made.conditions and group[0] not in self.chains:
+            module = known
+        else:
+            self._add(module, group[0])
         if condition is not None:
             self.made.conditions[module.key] = condition
         self._call(module, group)

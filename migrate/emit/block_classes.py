@@ -36,6 +36,7 @@ NOTES = {
 # What Keras does where PyTorch's `padding` pads both sides alike.
 ONE_SIDE = "{when}Keras pads {what} at the bottom and right only: padding=1 would shift every window."
 UNEVEN = "{when}Keras pads {what} by {more} at the bottom and right than on top and left."
+CAUSAL = "Zeros in front only: no step sees a later one."
 CUT = 'Keras "same" pads an odd size at the bottom and right only, as ceil_mode does.'
 
 
@@ -206,6 +207,8 @@ def _uneven(module: Module, template: Template) -> str:
     """Why it pads one side more than the other, if it does."""
     if isinstance(module.kwargs.get("ceil_mode"), FORMULAS):
         return CUT
+    if module.constructor == "nn.ZeroPad1d" and module.args[0][1] == 0:
+        return CAUSAL
     if module.constructor != "nn.ZeroPad2d":
         return ""
     left, right, top, bottom = module.args[0]
@@ -297,7 +300,7 @@ def _shape(value: Value, template: Template, side: str) -> str:
     known = side if side in template.parameters else "channels" if "channels" in template.parameters else ""
     order = getattr(value.arrangement, "axes", ())
     axis = order.index(value.rank - 1) if len(order) == value.rank else value.rank - 1
-    given = template.alone and side in template.parameters  # what differs nowhere is a number else
+    given = side in template.parameters  # what differs nowhere is a number else
     if not known or (value.sizes[axis] is not None and not given):
         return text
     parts = text[1:-1].split(", ")

@@ -20,6 +20,7 @@ FROM_CONSTRUCTOR = {
     "BatchNorm1d": "bn", "BatchNorm2d": "bn", "BatchNorm3d": "bn", "LayerNorm": "ln", "Linear": "fc", "Conv1d": "conv",
     "Conv2d": "conv", "Conv3d": "conv", "ZeroPad2d": "pad", "MaxPool2d": "pool", "AvgPool2d": "pool", "ReLU": "relu",
     "ReLU6": "relu", "SiLU": "act", "GELU": "act", "Hardswish": "act", CHOSEN: "act",
+    "ZeroPad1d": "pad",
 }  # fmt: skip
 SEPARABLE = ("depthwise", "pointwise")  # the two parts of a separable convolution
 GATE = "se"

@@ -13,6 +13,7 @@ from itertools import zip_longest
 
 from converters.graph import Call, Graph, Module, Tree, Value, leaves, map_tree, values
 from migrate.blocks.activations import IN_PLACE, OVERWRITING, makes_scratch
+from migrate.blocks.activations import PADDINGS as ZERO_PADS
 from migrate.blocks.branches import is_wide
 from migrate.blocks.canonical import one_use_each
 from migrate.emit.arguments import argument_names
@@ -275,7 +276,7 @@ class Body:
     def _pads(self, call: Call) -> bool:
         """Whether a call puts zeros around its operand, or stretches it."""
         return call.target in PADDINGS or (
-            call.kind == "module" and self.modules[call.target].constructor == "nn.ZeroPad2d"
+            call.kind == "module" and self.modules[call.target].constructor in ZERO_PADS.values()
         )
 
     def _is_deep(self, expression: Expression) -> bool:

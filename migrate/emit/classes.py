@@ -17,6 +17,7 @@ from converters.graph import Call, Function, Graph, Module, Value, values
 from converters.weights import Constant
 from migrate.blocks.activations import CHOSEN
 from migrate.blocks.expressions import Parameter, Share
+from migrate.blocks.parameters import DILATION
 from migrate.emit.arguments import argument_names
 from migrate.emit.body import LINE_LENGTH, Body, Statement
 from migrate.emit.head import Head
@@ -210,6 +211,9 @@ class Writer:
         alike = next((i for i, text in enumerate(texts) if text != texts[0]), len(texts))
         if alike > 1:
             return alike, f"*({texts[0]} for _ in range({alike}))"
+        dilated, text = self._listed(modules)
+        if dilated:
+            return dilated, text
         steps = [_step(one, other) for one, other in pairwise(modules)]
         growing = next((i for i, step in enumerate(steps) if step is None or step != steps[0]), len(steps)) + 1
         if not steps or steps[0] is None:
@@ -227,6 +231,26 @@ class Writer:
         text = self.construction(replace(modules[0], kwargs={**modules[0].kwargs, name: formula}))
         numbers = ", ".join(map(str, (start, start + growing * step, *([step] if step != 1 else []))))
         return growing, f"*({text} for {local} in range({numbers}))"
+
+    def _listed(self, modules: Sequence[Module]) -> tuple[int, str]:
+        """The first modules that differ in their dilation only, which has no steady step; 0 for less than three.
+
+        What is there several times is told once: `for _ in range(2) for dilation in (1, 2, 4)`.
+        """
+        made = [self._dilated(module, Parameter(DILATION)) for module in modules]
+        count = next((i for i, text in enumerate(made) if not text or text != made[0]), len(made))
+        numbers = [module.kwargs[DILATION] for module in modules[:count]]
+        if count < GROWING_AT_LEAST:
+            return 0, ""
+        size = next(n for n in range(1, count + 1) if count % n == 0 and numbers == numbers[:n] * (count // n))
+        around = f"for _ in range({count // size}) " if size < count else ""
+        return count, f"*({made[0]} {around}for {DILATION} in {literal(tuple(numbers[:size]))})"
+
+    def _dilated(self, module: Module, dilation: Parameter) -> str:
+        """The construction of a block of a given dilation; '' for what has none."""
+        if module.graph is None or module.graph.block is None or DILATION not in module.kwargs:
+            return ""
+        return self.construction(replace(module, kwargs={**module.kwargs, DILATION: dilation}))
 
     def train_method(self, graph: Graph) -> Iterator[str]:
         """Layers that stay in inference mode whatever the model's mode is."""

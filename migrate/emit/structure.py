@@ -8,6 +8,8 @@ from string import ascii_uppercase
 
 from converters.graph import Call, Graph, Module, Value, values
 from migrate.blocks.activations import CHOSEN
+from migrate.blocks.instances import every_module
+from migrate.blocks.parameters import DILATION
 from migrate.blocks.template import WIDENED, Template
 
 NORMS = ("BatchNorm", "LayerNorm", "GroupNorm")
@@ -25,12 +27,20 @@ def block_class(template: Template) -> str:
     if named := _from_prefix(template.prefixes):
         return named
     name = _from_structure(template)
+    if name == "ResidualBlock" and _is_temporal(template):
+        return "TemporalBlock"
     if name == "InceptionBlock" and _joins_sums(template.graph):
         name = "Cell"
     if name == "InceptionBlock" and _reads_grids(template.graph):
         return "FactorizedReduction"
     kind = {"InceptionBlock": "ReductionBlock", "Cell": "ReductionCell", "ResidualBlock": "DownsamplingBlock"}
     return kind.get(name, name) if template.shrinking.isdigit() else name
+
+
+def _is_temporal(template: Template) -> bool:
+    """Whether it is the block of a temporal convolutional network: of sequences, ever wider dilated."""
+    layers = every_module(template.graph)
+    return DILATION in template.parameters and any(m.constructor == "nn.Conv1d" for m in layers)
 
 
 def _joins_sums(graph: Graph) -> bool:

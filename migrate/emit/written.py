@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from converters.errors import UserError
-from converters.graph import Graph
+from converters.graph import Call, Graph
 from migrate.blocks import forms
 from migrate.blocks.rates import rounded, with_rules
 from migrate.emit.names import Names, assign_names, flat_names
@@ -41,7 +41,10 @@ def write(flat: Graph, class_name: str, title: str, *, blocks: bool = True) -> W
     failed: list[UserError] = []
     # Blocks say what repeats, and may take some lines for that: what is added to the model later comes as a block.
     worth = [WORTH if form is base else UNITS if number else 1 for number, (_, form, base, _) in enumerate(texts)]
-    order = sorted(range(len(texts)), key=lambda number: _lines(texts[number][0].text) * worth[number])
+    loose = [_joins(form) if form is not base else 0 for _, form, base, _ in texts]
+    least = min(loose[:-1], default=0)
+    cost = [JOIN * max(count - least, 0) for count in loose]
+    order = sorted(range(len(texts)), key=lambda n: _lines(texts[n][0].text) * worth[n] + cost[n])
     for text, form, base, names in (texts[number] for number in order):
         try:
             model = check(text.text, base, flat_names(base, form, names))
@@ -53,6 +56,11 @@ def write(flat: Graph, class_name: str, title: str, *, blocks: bool = True) -> W
 
 WORTH = 1.2  # the lines of a text without blocks, for which one with blocks is taken
 UNITS = 1.04  # and of one with units in its blocks, for which one without is
+JOIN = 2  # the lines of a sum in the model itself, where it is within a block in another form
+
+
+def _joins(form: Graph) -> int:
+    return sum(call.target in ("+", "*", "torch.cat") for call in form.nodes if isinstance(call, Call))
 
 
 def _lines(text: str) -> int:
