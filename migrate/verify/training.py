@@ -123,7 +123,7 @@ def _rate(optimizer: Any, parameter: torch.Tensor) -> float:
 def _compared(
     emitted: Emitted, bundle: Bundle, dtype: str, number: int, found: Trained, idle: set[str]
 ) -> Iterator[Finding]:
-    """`idle`: see `without_slope`."""
+    """`idle`: see `without_slope`. An update is looked at as a gradient is: against the largest of all."""
     plan, leak, case = bundle.training, bundle.limit("training", dtype), f"step {number}"
     assert plan is not None
     loss, truth = (np.array(plan.losses[kind][number - 1], np.float64) for kind in (dtype, "float64"))
@@ -131,12 +131,15 @@ def _compared(
     if number not in plan.recorded:
         return
     expected, real = bundle.step(dtype, number), bundle.step("float64", number)
-    owners = layers_of_paths(emitted)
+    owners, start = layers_of_paths(emitted), state_by_path(emitted, emitted.model.state_dict())
+    moves = [(real.weights[path], array) for path, array in start.items() if path in real.weights]
+    updates = [np.abs(after - before) for after, before in moves if after.shape == before.shape]
+    moved = OF_THE_LARGEST[dtype] * max((float(update.max(initial=0.0)) for update in updates), default=0.0)
     for path, array in expected.weights.items():
         given = found.weights.get(path)
         if given is None:
             continue  # a weight that the torch model does without, as a seed
-        floor = 1.0 if path in idle else 0.0
+        floor = 1.0 if path in idle else moved
         verdict = judge(dtype, given, array, real.weights[path], leak, floor, outlier=inf)
         yield Finding(name_of(bundle, path), verdict, owners.get(path, ""), case)
     for slot, arrays in expected.slots.items():
