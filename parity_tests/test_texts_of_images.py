@@ -513,3 +513,14 @@ def test_a_block_never_chooses_between_two_blocks(bench: Bench) -> None:
     text = written(bench, model, (8, 8, 8)).text.text
     assert "class SqueezeExcite2" in text and "SqueezeExcite" in text, text
     assert not re.search(r"SqueezeExcite2?\(.*\) if ", text), text
+
+
+def test_a_sum_that_one_block_has_says_nothing_of_the_width_of_all(bench: Bench) -> None:
+    block = "Multiply()([y, GATE])".replace("GATE", LAYERS.format(MEAN))
+    model = (
+        "lambda x: (lambda f: Dense(2)(GlobalAveragePooling2D()(f(f(f(f(x, 16), 16), 24), 32))))(lambda x, n: (lambda y:"
+        f" Add()([x, {block}]) if x.shape[-1] == n else {block})(ReLU()(Conv2D(n, 3, padding='same')(x))))"
+    )
+    text = written(bench, model, (8, 8, 3)).text.text
+    assert "self.residual = in_channels == out_channels" in text, text
+    assert '"""(N, in_channels, H, W) -> (N, out_channels, H, W)."""' in text, text

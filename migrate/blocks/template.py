@@ -345,6 +345,7 @@ class _Builder:
         self._emit(
             replace(call, kind="optional", target=flag, args=(passed, call.kind, call.target, args, kwargs), kwargs={}),
             number,
+            passed,
         )
 
     def _call_arguments(self, number: int, call: Call) -> tuple[Tree, dict[str, Tree]]:
@@ -361,18 +362,21 @@ class _Builder:
         args, kwargs = map_tree(numbered, tree)
         return args, {key: value for key, value in kwargs.items() if not same(value, POOLING.get(key))}
 
-    def _emit(self, call: Call, number: int) -> None:
-        call = replace(call, outputs=self._outputs(number, None), origin="")
+    def _emit(self, call: Call, number: int, passed: Value | None = None) -> None:
+        call = replace(call, outputs=self._outputs(number, passed), origin="")
         self.nodes.append(call)
         self.made.calls[call] = [c for c in self.pattern.slots[number].calls if c is not None]
 
     def _outputs(self, number: int, passed: Value | None) -> Tree:
+        """`passed`: what stands for it in members that lack an optional slot: of other sizes, maybe."""
         slot = self.pattern.slots[number]
+        optional = slot.optional and number not in self.pattern.choices.values() and number not in self.copied
+        instead = [passed] if passed is not None and optional else []
         calls = [c for c in slot.calls if c is not None]
         each = [list(values(c.outputs)) for c in calls]
         made = []
         for k in range(len(each[0])):
-            self.values[number, k] = self._value((number, k), [one[k] for one in each])
+            self.values[number, k] = self._value((number, k), [one[k] for one in each] + instead)
             made.append(self.values[number, k])
         rest = iter(made)
         return map_tree(lambda leaf: next(rest) if isinstance(leaf, Value) else leaf, calls[0].outputs)
