@@ -27,6 +27,7 @@ KINKS = (
     "float32 may land on either side, and they are compared to within that jump"
 )
 NOWHERE = Jumps()
+MEAN, VARIANCE = "moving_mean", "moving_variance"
 OF_THE_LARGEST = {"float64": 1e-2, "float32": 1.0}
 
 
@@ -187,13 +188,26 @@ def _compared(
     for number, (output, array) in enumerate(zip(found.outputs, expected.outputs, strict=True)):
         what = f"output {emitted.migration['outputs'][number]['name']} in {mode} mode"
         findings.append(Finding(what, judge(dtype, output, array, truth.outputs[number], limit), "", mode))
+    spreads = spreads_of(bundle, truth.state)
     for path, array in expected.state.items():
         what = f"{name_of(bundle, path)} after a step in {mode} mode"
         left = found.state.get(path)
         missing = refused("it is not in the model")
-        same = judge(dtype, left, array, truth.state[path], leak) if left is not None else missing
+        floor = spreads.get(path, 0.0)
+        same = judge(dtype, left, array, truth.state[path], leak, floor) if left is not None else missing
         findings.append(Finding(what, same, owners.get(path, ""), mode))
     return findings
+
+
+def spreads_of(bundle: Bundle, arrays: Mapping[str, Array]) -> dict[str, float]:
+    """What a moving mean is looked at against, by path: the spread of what it is the mean of, which may be around 0."""
+    named = {name_of(bundle, path): array for path, array in arrays.items()}
+    found = {}
+    for path in arrays:
+        layer, _, kind = name_of(bundle, path).rpartition("/")
+        if kind == MEAN and (variance := named.get(f"{layer}/{VARIANCE}")) is not None:
+            found[path] = float(np.sqrt(max(float(np.max(variance, initial=0.0)), 0.0)))
+    return found
 
 
 def layers_of_paths(emitted: Emitted) -> dict[str, str]:

@@ -21,7 +21,7 @@ from migrate.verify.bundle import Bundle
 from migrate.verify.criterion import Array, refused, scale_of
 from migrate.verify.emitted import Emitted
 from migrate.verify.forward import described, judge, leak_notes
-from migrate.verify.gradients import OF_THE_LARGEST, layers_of_paths, name_of, state_by_path
+from migrate.verify.gradients import OF_THE_LARGEST, layers_of_paths, name_of, spreads_of, state_by_path
 from migrate.verify.report import Check, Finding
 from migrate.verify.switches import ExactSlopes, dropout_off, keras_batch_norm, untold
 from migrate.verify.trainer import Recipe, recipe
@@ -134,12 +134,13 @@ def _compared(
     owners, start = layers_of_paths(emitted), state_by_path(emitted, emitted.model.state_dict())
     moves = [(real.weights[path], array) for path, array in start.items() if path in real.weights]
     updates = [np.abs(after - before) for after, before in moves if after.shape == before.shape]
+    spreads = spreads_of(bundle, real.weights)
     moved = OF_THE_LARGEST[dtype] * max((float(update.max(initial=0.0)) for update in updates), default=0.0)
     for path, array in expected.weights.items():
         given = found.weights.get(path)
         if given is None:
             continue  # a weight that the torch model does without, as a seed
-        floor = 1.0 if path in idle else moved
+        floor = 1.0 if path in idle else max(moved, spreads.get(path, 0.0))
         verdict = judge(dtype, given, array, real.weights[path], leak, floor, outlier=inf)
         yield Finding(name_of(bundle, path), verdict, owners.get(path, ""), case)
     for slot, arrays in expected.slots.items():
