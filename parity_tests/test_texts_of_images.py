@@ -524,3 +524,46 @@ def test_a_sum_that_one_block_has_says_nothing_of_the_width_of_all(bench: Bench)
     text = written(bench, model, (8, 8, 3)).text.text
     assert "self.residual = in_channels == out_channels" in text, text
     assert '"""(N, in_channels, H, W) -> (N, out_channels, H, W)."""' in text, text
+
+
+GATED_SKIPS = (
+    "lambda x: (lambda conv, gate: (lambda a: (lambda b: (lambda c: (lambda g: (lambda h: Conv2D(1, 1)(conv("
+    "Concatenate()([gate(a, h, 2), h]), 4)))(Conv2DTranspose(4, 2, 2)(conv(Concatenate()([gate(b, g, 4), g]), 8))))"
+    "(Conv2DTranspose(8, 2, 2)(c)))(conv(MaxPooling2D()(b), 16)))(conv(MaxPooling2D()(a), 8)))(conv(x, 4)))"
+    "(lambda x, n: ReLU()(BatchNormalization()(Conv2D(n, 3, padding='same')(x))), lambda x, g, n: "
+    "Multiply()([{}, Conv2D(1, 1, activation='sigmoid')(ReLU()(Add()([Conv2D(n, 1)(x), Conv2D(n, 1)(g)])))]))"
+)
+
+
+@pytest.mark.parametrize(("factor", "is_gate"), [("x", True), ("Activation('tanh')(x)", False)])
+def test_the_gates_of_a_u_net_are_a_class(bench: Bench, factor: str, is_gate: bool) -> None:
+    """A product with something else than what the gate reads is none."""
+    done = written(bench, GATED_SKIPS.format(factor), (8, 8, 2))
+    text = done.text.text
+    assert not done.refused
+    assert ("class AttentionGate(nn.Module):" in text) is is_gate, text
+    assert ("def forward(self, x: Tensor, gating: Tensor) -> Tensor:" in text) is is_gate, text
+    if is_gate:
+        assert "skip1 = F.relu(" in text and "skip2 = F.relu(" in text and "self.up1" not in text, text
+        assert "x = torch.cat([self.gate1(skip2, x), x], dim=1)" in text and "self.gate2(skip1, x)" in text, text
+
+
+def test_a_gate_that_reads_the_wrong_tensor_is_seen(bench: Bench) -> None:
+    model = GATED_SKIPS.format("x")
+    flat = graph_of(bench, model, (8, 8, 2))
+    done = write(flat, "Net", "test")
+    wrong = done.text.text.replace("self.conv2(gating)", "self.conv2(x)")
+    assert wrong != done.text.text
+    with pytest.raises(UserError, match="does not do what was converted"):
+        check(wrong, flat, flat_names(flat, done.graph, done.names))
+
+
+@pytest.mark.parametrize(("name", "called"), [("", "gated"), ("name='filtered'", "filtered")])
+def test_a_value_is_called_by_what_it_is_or_as_the_user_says(bench: Bench, name: str, called: str) -> None:
+    """No variable is called after the number that Keras gave a layer."""
+    model = (
+        "lambda x: (lambda a: (lambda b: (lambda c: Add()([a, b, c, Conv1D(4, 1)(c)]))(Multiply(NAME)([Activation('tanh')("
+        "Conv1D(4, 1)(b)), Activation('sigmoid')(Conv1D(4, 1)(b))])))(Conv1D(4, 1)(a)))(Conv1D(4, 1)(x))"
+    ).replace("NAME", name)
+    text = written(bench, model, (5, 4)).text.text
+    assert f"        {called} = " in text and "multiply" not in text, text

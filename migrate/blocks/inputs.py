@@ -10,6 +10,7 @@ from migrate.blocks.pattern import Member
 from migrate.emit.names import AUTOMATIC_INPUT, identifier, unique
 
 UNNAMED = re.compile(r"v\d+")  # what lowering calls a value
+IMAGES = 4  # the rank of a batch of images
 SEQUENCE = 3  # the rank of a batch of sequences
 
 
@@ -28,5 +29,7 @@ def _use(value: Value, member: Member, modules: Mapping[str, Module]) -> str:
     if value.dtype == "bool":
         return "mask"
     readers = [modules[call.target] for call in member.calls if call.kind == "module" and value in call.operands]
+    if value.rank == IMAGES and member.calls[-1].target == "*":
+        return "gating"
     attended = any("Attention" in module.constructor for module in readers)
     return "memory" if attended and value.rank == SEQUENCE else "context"

@@ -31,7 +31,7 @@ KIND_WORDS = {"conv", "bn", "conv2d", "batchnorm", "batch", "norm", "normalizati
 UNITS = {
     "ConvBlock": "block", "Conv": "conv", "Linear": "fc", "SeparableConv": "sepconv", "DepthwiseSeparable": "sepconv",
     "SqueezeExcite": GATE, "DoubleConv": "conv", "Dense": "layer", "Transformer": "layer", "LSTM": "lstm", "GRU": "gru",
-    "Cell": "cell", "ReductionCell": "reduction", "Transition": "transition",
+    "AttentionGate": "gate", "Cell": "cell", "ReductionCell": "reduction", "Transition": "transition",
 }  # fmt: skip
 # Of a model with both.
 SIDES = {"TransformerEncoderLayer": "encoder_layer", "TransformerDecoderLayer": "decoder_layer"}

@@ -26,6 +26,8 @@ def block_class(template: Template) -> str:
     """`Bottleneck`, `InvertedResidual`, `SqueezeExcite` …"""
     if named := _from_prefix(template.prefixes):
         return named
+    if _gates_by_another(template.graph):
+        return "AttentionGate"
     name = _from_structure(template)
     if name == "ResidualBlock" and _is_temporal(template):
         return "TemporalBlock"
@@ -35,6 +37,12 @@ def block_class(template: Template) -> str:
         return "FactorizedReduction"
     kind = {"InceptionBlock": "ReductionBlock", "Cell": "ReductionCell", "ResidualBlock": "DownsamplingBlock"}
     return kind.get(name, name) if template.shrinking.isdigit() else name
+
+
+def _gates_by_another(graph: Graph) -> bool:
+    """Whether it multiplies what it reads first by what it makes of that and of something else."""
+    read, last = values(graph.inputs), graph.nodes[-1]
+    return len(read) == 2 and isinstance(last, Call) and last.target == "*" and read[0] in last.operands
 
 
 def _is_temporal(template: Template) -> bool:

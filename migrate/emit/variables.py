@@ -9,14 +9,17 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from converters.graph import Call, Graph, Value, values
+from converters.registry import supported
 from migrate.blocks.branches import is_wide
 from migrate.blocks.prefixes import layer_name
 from migrate.emit.arguments import argument_names
 from migrate.emit.expression import Expression
 from migrate.emit.hourglass import skips
 from migrate.emit.names import identifier, is_automatic, unique
+from migrate.readers.vocabulary import snake_case
 
 # What is made of a mask.
 MASKS = {"~": "padding", "flip": "reversed_mask"}
@@ -26,6 +29,15 @@ DEEDS = {
     "local.max_pool_same": "pooled", "F.relu": "relu",
     "F.interpolate": "upsampled",
 }  # fmt: skip
+# What a value is called that none of these names, where its layer has no name of the user's either.
+KINDS = {
+    "torch.cat": "joined",
+    "+": "total",
+    "-": "difference",
+    "mean": "mean",
+    "sigmoid": "gate",
+    "softmax": "weights",
+}
 PREVIOUS = "previous"  # the second argument of blocks that read the two before them
 JOINS = {"torch.cat", "+", "*"}
 
@@ -58,10 +70,29 @@ class Variables:
         taken = {*self.names.values(), *self.functions, *(name for name in self.arguments if name != "x")}
         taken -= self._continued(expression)
         role = wanted or self._role(value, expression)
-        named = self._deed(expression) or identifier(maker_of(expression, self.attributes))
+        named, joint = self._deed(expression) or identifier(maker_of(expression, self.attributes)), "_"
+        if not role and named and _is_automatic(named):
+            named, joint = self._kind(expression, taken), ""
         plain = (PREVIOUS, "x") if PREVIOUS in self.arguments else ("x", "y")
         candidates = (role,) if role else filter(None, (*plain, named))
-        return next((name for name in candidates if name not in taken), None) or unique(role or named or "x", taken)
+        found = next((name for name in candidates if name not in taken), None)
+        return found or unique(role or named or "x", taken, joint)
+
+    def _kind(self, expression: Expression, taken: set[str]) -> str:
+        """What a value is, where the layer that made it has no name: `gated`; else `z`, then what made it: `conv3`."""
+        last = expression.calls[-1]
+        if last.kind == "operator" and last.target == "*":
+            makers = {value: call for call in expression.calls for value in values(call.outputs)}
+            factors = [makers[value].target for value in last.operands if value in makers]
+            return "gated" if "sigmoid" in factors else "product"
+        module = next((m for m in self.graph.modules if last.kind == "module" and m.key == last.target), None)
+        if module is not None and module.constructor.startswith("nn.ConvTranspose"):
+            return "upsampled"
+        if last.target in KINDS or module is None:
+            return KINDS.get(last.target, "z")
+        return (
+            "z" if "z" not in taken else self.attributes[last.target].rpartition(".")[0] or self.attributes[last.target]
+        )
 
     def _continued(self, expression: Expression) -> set[str]:
         """An argument that nobody reads any more, where what is made is made of it alone: it keeps its name."""
@@ -103,6 +134,16 @@ class Variables:
             return "difference"
         made_by = self.attributes[last.target] if last.kind == "module" else ""
         return made_by if re.fullmatch(r"branch\d+", made_by) else ""
+
+
+@cache
+def _automatic_names() -> frozenset[str]:
+    """What Keras calls layers and operations that have no name, without the number."""
+    return frozenset(identifier(snake_case(key.partition(".")[2])) for key in supported())
+
+
+def _is_automatic(name: str) -> bool:
+    return re.sub(r"_\d+$", "", name) in _automatic_names()
 
 
 def _read_by_all(graph: Graph) -> dict[Value, str]:
