@@ -10,17 +10,23 @@ from migrate.emit.names import AUTOMATIC_INPUT, identifier, unique
 def argument_names(graph: Graph) -> list[str]:
     """The arguments of `forward`: the user's names for inputs, else `x`, or `x1`, `x2` for several.
 
-    What an embedding reads first is called `tokens`; what an encoder and a decoder read, `source` and `target`.
+    What an embedding reads first is called `tokens`, what is true or false `mask`; what an encoder and a decoder read,
+    `source` and `target`.
     """
     inputs, embedded, sides = values(graph.inputs), _embedded(graph), input_sides(graph)
     names: list[str] = []
     taken: set[str] = set()
     own_names = [identifier(value.name) for value in inputs]
-    automatic = [not name or bool(AUTOMATIC_INPUT.fullmatch(name)) for name in own_names]
-    for number, (own, unnamed) in enumerate(zip(own_names, automatic, strict=True), 1):
-        if unnamed:
-            kind = "tokens" if inputs[number - 1] in embedded else "x"
-            own = sides.get(inputs[number - 1]) or (kind if sum(automatic) == 1 else f"{kind}{number}")
+    kinds = [
+        ("mask" if value.dtype == "bool" else "tokens" if value in embedded else "x")
+        if not name or AUTOMATIC_INPUT.fullmatch(name)
+        else ""
+        for value, name in zip(inputs, own_names, strict=True)
+    ]
+    for number, (value, own, kind) in enumerate(zip(inputs, own_names, kinds, strict=True)):
+        if kind:
+            place = kinds[: number + 1].count(kind)
+            own = sides.get(value) or (kind if kinds.count(kind) == 1 else f"{kind}{place}")
         names.append(unique(own, taken))
     return names
 

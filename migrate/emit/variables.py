@@ -38,6 +38,7 @@ KINDS = {
     "sigmoid": "gate",
     "softmax": "weights",
 }
+MASK = "mask"
 PREVIOUS = "previous"  # the second argument of blocks that read the two before them
 JOINS = {"torch.cat", "+", "*"}
 
@@ -97,8 +98,11 @@ class Variables:
     def _continued(self, expression: Expression) -> set[str]:
         """An argument that nobody reads any more, where what is made is made of it alone: it keeps its name."""
         dead = [v for v in set(expression.reads) if not self.uses[v]]
-        alone = len(expression.reads) == 1 and dead and dead == values(self.graph.inputs)[1:2]
-        return {PREVIOUS} if alone and PREVIOUS in self.arguments else set()
+        given = values(self.graph.inputs)
+        if len(expression.reads) != 1 or not dead or dead[0] not in given:
+            return set()
+        name = self.arguments[given.index(dead[0])]
+        return {name} if name == MASK or (name == PREVIOUS and dead == given[1:2]) else set()
 
     def _layer_of(self, expression: Expression) -> str:
         """The user's name for the one layer that makes a branch, if it has one: `city_embedding`."""

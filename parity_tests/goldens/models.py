@@ -18,6 +18,18 @@ ENCODER = (
     "(lambda x: (lambda y: LayerNormalization()(Add()([y, Dense(16)(Dense(32, activation='gelu')(y))])))("
     "LayerNormalization()(Add()([x, MultiHeadAttention(2, 8)(x, x)]))))"
 )
+FEED = "(lambda y: LayerNormalization()(Add()([y, Dense(16)(Dense(32, activation='relu')(y))])))"
+MASKED_ENCODER = (
+    f"(lambda x, m: {FEED}(LayerNormalization()(Add()([x, MultiHeadAttention(2, 8)(x, x, attention_mask=m)]))))"
+)
+DECODER = (
+    f"(lambda x, z, m: (lambda y: {FEED}(LayerNormalization()(Add()([y, MultiHeadAttention(2, 8)(y, z, attention_mask=m)]))))"
+    "(LayerNormalization()(Add()([x, MultiHeadAttention(2, 8)(x, x, use_causal_mask=True)]))))"
+)
+RESIDUAL = (
+    "(lambda x, n: Activation('relu')(Add()([x if x.shape[-1] == n else Conv2D(n, 1)(x), BatchNormalization()("
+    "Conv2D(n, 3, padding='same')(Activation('relu')(BatchNormalization()(Conv2D(n, 3, padding='same')(x)))))])))"
+)
 TOWER = "keras.Sequential([Input((6,)), Dense(8, activation='relu'), Dense(4)], name='tower')"
 
 MODELS: dict[str, Case] = {
@@ -47,6 +59,19 @@ MODELS: dict[str, Case] = {
         "golden encoder-decoder",
         "lambda a, b: (lambda e: (lambda s: Dense(50, activation='softmax')(LSTM(8, return_sequences=True)(e(b), initial_state=s)))(LSTM(8, return_state=True)(e(a))[1:]))(Embedding(50, 8))",
         ("int32", 9), ("int32", 6), **SMALL,
+    ),
+    "transformer_seq2seq": case(
+        "golden transformer with masks",
+        f"lambda s, m, t: (lambda e, d: (lambda z: Dense(50, activation='softmax')(d(d(d(Embedding(50, 16)(t), z, m), z, m), z, m)))"
+        f"(e(e(e(Embedding(50, 16)(s), m), m), m)))({MASKED_ENCODER}, {DECODER})",
+        ("int32", 9), ("bool", 1, 9), ("int32", 7), **SMALL,
+    ),
+    "residual_unet": case(
+        "golden residual U-Net",
+        f"lambda x: (lambda r: (lambda a: (lambda b: Conv2D(2, 1, activation='softmax')(r(r(Concatenate()([UpSampling2D()(r(r("
+        f"Concatenate()([UpSampling2D()(r(r(MaxPooling2D()(b), 32), 32)), b]), 16), 16)), a]), 8), 8)))("
+        f"r(r(MaxPooling2D()(a), 16), 16)))(r(r(x, 8), 8)))({RESIDUAL})",
+        (16, 16, 3), **SMALL,
     ),
     "multi_task": case(
         "golden heads",
