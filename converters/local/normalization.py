@@ -70,7 +70,7 @@ class Normalization(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("variance", torch.ones(shape))
-        self.register_buffer("count", torch.zeros((), dtype=torch.int32))
+        self.register_buffer("count", torch.zeros((), dtype=torch.int32))  # of samples that they were computed of
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.variance.sqrt().clamp(min=1e-7)
