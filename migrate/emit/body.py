@@ -78,6 +78,7 @@ class Body:
         self.variables = Variables(self.graph, self.attributes, self.arguments, functions, self.uses, self.branches)
         self.names = self.variables.names
         self.renderer = Renderer(self.attributes, self._operand, self.scratch)
+        self.called: dict[Value, str] = dict(self.names)  # every name that was given, also of what is read no more
         self.shown = {self.comment(v) for v in values(self.graph.inputs)}
 
     def _scratch(self) -> Iterator[Value]:
@@ -158,11 +159,22 @@ class Body:
         self._state(f"{_targets(targets)} = {expression.text}", expression, first)
 
     def _state(self, text: str, expression: Expression, value: Value | None) -> None:
+        """A statement, with the shape of what it makes where that is not the shape of what it is made of.
+
+        Of several variables made one after the other, the first tells the shape that they have in common.
+        """
         note = self.comment(value) if value is not None else ""
-        if note and note not in self.shown:
+        read = {self.comment(v) for v in expression.reads}
+        again = any(self._was(v) == self.names.get(value) for v in expression.reads) if value is not None else False
+        if note and note not in read and (again or note not in self.shown):
             text += f"  # {note}"
         self.shown = {note}
+        self.called.update(self.names)
         self.statements.append(Statement(text, tuple(self._all(expression.calls))))
+
+    def _was(self, value: Value) -> str:
+        """The name of a variable, though it may be free by now."""
+        return self.called.get(value, "")
 
     def _return(self) -> None:
         read = values(self.outputs)

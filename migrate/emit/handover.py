@@ -1,7 +1,7 @@
-"""A recurrent layer that hands its states to another one makes an encoder and a decoder: names for both sides.
+"""A recurrent layer that hands its states to another one, or a memory that is attended to: an encoder and a decoder.
 
-The layers are `encoder` and `decoder`, what embeds for one of them is its `encoder_embedding`, and inputs without a
-name are `source` and `target`.
+Recurrent layers are `encoder` and `decoder`, what embeds for one of them is its `encoder_embedding`, and inputs without
+a name are `source` and `target`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ def encoder_and_decoder(graph: Graph) -> dict[str, str]:
         if isinstance(call, Call) and call.kind == "module" and modules[call.target].constructor == "nn.Embedding":
             readers.setdefault(call.target, set()).update(read.get(value, "") for value in values(call.outputs))
     embedding = {key: next(iter(of)) for key, of in readers.items() if len(of) == 1}
-    found = _numbered(sides, "") | _numbered(embedding, "_embedding")
+    recurrent = {key: side for key, side in sides.items() if modules[key].graph is None}
+    found = _numbered(recurrent, "") | _numbered(embedding, "_embedding")
     automatic = {key for key in found if is_automatic(layer_name(modules[key].origin), modules[key].class_name)}
-    return {key: name for key, name in found.items() if key in automatic} if automatic.issuperset(sides) else {}
+    return {key: name for key, name in found.items() if key in automatic} if automatic.issuperset(recurrent) else {}
 
 
 def input_sides(graph: Graph) -> dict[Value, str]:
@@ -89,4 +90,10 @@ def _readers(graph: Graph, modules: Mapping[str, Module], sides: Mapping[str, st
 
 
 def _is_recurrent(call: Call, modules: Mapping[str, Module]) -> bool:
-    return call.kind == "module" and modules[call.target].constructor.rpartition(".")[2].endswith(RECURRENT)
+    """Whether it runs along a sequence: a recurrent layer, or a block with attention."""
+    if call.kind != "module":
+        return False
+    module = modules[call.target]
+    if module.graph is None or module.graph.block is None:
+        return module.constructor.rpartition(".")[2].endswith(RECURRENT)
+    return any("Attention" in inner.constructor for inner in module.graph.block.template.graph.modules)

@@ -19,6 +19,7 @@ from migrate.emit.classes import ClassText, Writer
 from migrate.emit.literals import prose
 from migrate.emit.names import Names
 from migrate.emit.partials import Partials
+from migrate.emit.trimmed import trimmed
 
 IMPORTS = {
     "math": "import math",
@@ -124,8 +125,8 @@ def _local_source(name: str) -> str:
 
 
 def _for_one_rank(name: str, graph: Graph) -> str:
-    """The text of a local class, its sizes written out where all that it is given has one rank."""
-    text, ranks = _local_source(name), set(_ranks(graph, f"local.{name}"))
+    """The text of a local class without the options that nobody uses, its sizes written out where it sees one rank."""
+    text, ranks = trimmed(name, _local_source(name), graph), set(_ranks(graph, f"local.{name}"))
     rank = ranks.pop() if len(ranks) == 1 else 0
     return text.replace(ANY_RANK, ", ".join(["1"] * (rank - 1))) if rank > 1 else text
 

@@ -19,6 +19,7 @@ from migrate.emit.arguments import argument_names
 from migrate.emit.expression import Expression
 from migrate.emit.hourglass import skips
 from migrate.emit.names import identifier, is_automatic, unique
+from migrate.emit.shapes import ATTENTION
 from migrate.readers.vocabulary import snake_case
 
 # What is made of a mask.
@@ -127,7 +128,8 @@ class Variables:
         """What a value is for, where that is plain to see."""
         if value.dtype == "bool":
             turned = any(self.names.get(v, "").startswith("reversed") for v in expression.reads)
-            role = MASKS.get(expression.calls[-1].target, "mask")
+            plain = "attention_mask" if value.rank == ATTENTION and MASK in self.names.values() else MASK
+            role = MASKS.get(expression.calls[-1].target, plain)
             return f"reversed_{role}" if turned and role == MASKS["~"] else role
         if value in self.skips:
             return self.skips[value]

@@ -8,7 +8,7 @@ from converters.graph import Call, Graph
 from migrate.simplify.attention import self_attention
 from migrate.simplify.folding import fold_hard_sigmoid, fold_padding, fold_pooling, fold_strides, keep_dims
 from migrate.simplify.literals import plain_numbers
-from migrate.simplify.masks import sorted_once
+from migrate.simplify.masks import sorted_once, spelled_once
 from migrate.simplify.numbering import drop_dead, number_values
 from migrate.simplify.pooling import pool_any_size
 from migrate.simplify.reorders import absorb_reorders
@@ -19,7 +19,8 @@ __all__ = ["count_permutes", "simplify"]
 
 STEPS = (
     number_values, stated_sizes, drop_dead, absorb_reorders, fold_padding, fold_pooling, fold_strides,
-    fold_hard_sigmoid, keep_dims, keep_vectors, pool_any_size, self_attention, sorted_once, plain_numbers, drop_dead,
+    fold_hard_sigmoid, keep_dims, keep_vectors, pool_any_size, self_attention, sorted_once, spelled_once,
+    plain_numbers, drop_dead,
 )  # fmt: skip
 
 
