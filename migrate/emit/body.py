@@ -159,22 +159,19 @@ class Body:
         self._state(f"{_targets(targets)} = {expression.text}", expression, first)
 
     def _state(self, text: str, expression: Expression, value: Value | None) -> None:
-        """A statement, with the shape of what it makes where that is not the shape of what it is made of.
+        """A statement, with the shape of what it makes where that changes.
 
-        Of several variables made one after the other, the first tells the shape that they have in common.
+        A variable that goes on has its own shape before; a new one that of what it is made of, or of the line above.
         """
         note = self.comment(value) if value is not None else ""
-        read = {self.comment(v) for v in expression.reads}
-        again = any(self._was(v) == self.names.get(value) for v in expression.reads) if value is not None else False
-        if note and note not in read and (again or note not in self.shown):
+        name = self.names.get(value, "") if value is not None else ""
+        known = {self.comment(v) for v in expression.reads if self.called.get(v) == name}
+        known = known or {*(self.comment(v) for v in expression.reads), *self.shown}
+        if note and note not in known:
             text += f"  # {note}"
         self.shown = {note}
         self.called.update(self.names)
         self.statements.append(Statement(text, tuple(self._all(expression.calls))))
-
-    def _was(self, value: Value) -> str:
-        """The name of a variable, though it may be free by now."""
-        return self.called.get(value, "")
 
     def _return(self) -> None:
         read = values(self.outputs)
