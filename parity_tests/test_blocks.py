@@ -406,7 +406,7 @@ def temporal(
             9,
             ("nn.Sequential(*(TemporalBlock(dilation=dilation) for _ in range(2) for dilation in (1, 2, 4, 8, 16)))",),
         ),
-        (temporal("(1, 1, 1, 1)"), 9, ("nn.ZeroPad1d((2, 0))", "class ResidualBlock", "for _ in range(3)")),
+        (temporal("(1, 1, 1, 1)"), 9, ("F.pad(x, (2, 0))", "class ResidualBlock", "for _ in range(3)")),
     ],
     ids=["causal", "kernel of 2", "same", "bn", "ln", "three", "twice", "not dilated"],
 )  # fmt: skip

@@ -48,7 +48,7 @@ RECURRENT = case(
 )
 DAMAGED_RECURRENCES = {
     "states swapped": ("(h, c) = ", "(c, h) = "),
-    "another layer": ("self.lstm2(", "self.lstm1("),
+    "another layer": ("self.decoder(", "self.encoder("),
     "another input": ("self.fc(x)", "x"),
     "another direction": ("nn.LSTM(3, 4, batch_first=True)", "nn.LSTM(3, 4)"),
     "another dropout": ("nn.LSTM(3, 4, batch_first=True)", "nn.LSTM(3, 4, batch_first=True, dropout=0.1)"),

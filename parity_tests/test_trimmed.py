@@ -70,6 +70,13 @@ def test_attention_that_is_always_masked() -> None:
         part(x, x, x)
 
 
+def test_attention_that_tells_its_weights_without_dropout() -> None:
+    graph = model("ScoredAttention", {}, {})
+    assert "dropout" not in trimmed("ScoredAttention", _local_source("ScoredAttention"), graph)
+    used = model("ScoredAttention", {"dropout": 0.1}, {})
+    assert "self.dropout" in trimmed("ScoredAttention", _local_source("ScoredAttention"), used)
+
+
 def test_what_one_of_two_layers_uses_stays() -> None:
     one, other = model("MultiHeadAttention", {}, {}), model("MultiHeadAttention", {"dropout": 0.1}, {"mask": True})
     second = Module(

@@ -21,6 +21,7 @@ CONSTRUCTED: dict[str, tuple[object, Replacements]] = {
     "dropout": (0.0, (
         (", dropout: float = 0.0", ""), ("self.heads, self.dropout = heads, dropout", "self.heads = heads"),
         ("    dropout = self.dropout if self.training else 0.0\n    ", ""), (", dropout_p=dropout", ""),
+        ("F.dropout(weights, self.dropout, self.training) @ v", "weights @ v"),
     )),
 }  # fmt: skip
 CALLED: dict[str, Replacements] = {
