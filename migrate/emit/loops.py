@@ -134,6 +134,10 @@ def _runs(statements: Sequence[Statement], names: Mapping[str, str] | set[str]) 
         end = first + len(same)
         if same:
             rest, last = _rest(text, statements[end].text if end < len(statements) else "", names)
+            others = text.partition(" = ")[0].split(", ")[1:]  # the last call must not leave them as they are
+            later = " ".join(statement.text for statement in statements[end + 1 :])
+            if any(re.search(rf"\b{other}\b", later) for other in others):
+                rest = last = ""
             lead, before = _lead(text, statements[first - 1].text if first else "", names)
             called = tuple(filter(None, (before, *(one for _, one in same), last)))
             if len(called) >= CALLS_AT_LEAST and len(set(called)) == len(called):
